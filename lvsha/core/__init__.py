@@ -1,0 +1,1 @@
+"""The words everything uses. Imports nothing else of lvsha."""

@@ -1,0 +1,1 @@
+"""Connection synchronisation: which kernel daemons run, tuned how."""
