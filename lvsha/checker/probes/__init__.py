@@ -1,0 +1,1 @@
+"""The pure halves of the probes: what to send, and whether what came back is good."""

@@ -1,0 +1,422 @@
+"""What a health check is: one target, one question, and how often to ask it.
+
+Durations are integer nanoseconds like everywhere. ``problems`` says everything
+that is wrong with a set of settings, so that the loader of a configuration can
+report it with a path; the machines take settings without problems for granted.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lvsha.core.addr import Address
+from lvsha.core.instant import MILLISECOND, SECOND
+
+
+class CheckKind(StrEnum):
+    """What is asked. The value is the word of the configuration."""
+
+    TCP = "tcp"
+    """Connect; with ``TcpOptions`` also send and expect."""
+    HTTP = "http"
+    HTTPS = "https"
+    PING = "ping"
+    """ICMP or ICMPv6 echo."""
+    SMTP = "smtp"
+    DNS = "dns"
+    UDP = "udp"
+    """A datagram; a reply is required or only the absence of an ICMP error."""
+    EXEC = "exec"
+    """A program; exit status 0 is up."""
+    FILE = "file"
+    """A file whose presence or number says it."""
+    AGENT = "agent"
+    """HAProxy's agent-check: the realserver says its weight or state itself."""
+    REDIS = "redis"
+    FTP = "ftp"
+    IMAP = "imap"
+    POP = "pop"
+    SIP = "sip"
+    MYSQL = "mysql"
+    POSTGRESQL = "postgresql"
+    ON = "on"
+    """Not checked: always up."""
+    OFF = "off"
+    """Not checked: always down."""
+
+
+class Initial(StrEnum):
+    """What a realserver is before its first verdict."""
+
+    DOWN = "down"
+    """Down until proven: gets nothing until ``rise`` checks passed in a row."""
+    UP = "up"
+    """Up until proven: gets connections until ``fall`` checks failed in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """How TLS is spoken to a realserver."""
+
+    verify: bool = True
+    """Whether the certificate has to be valid. A check that accepts any certificate
+    finds an expired one only after the clients do."""
+
+    server_name: str | None = None
+    """SNI, and the name that the certificate has to carry; None: the host of the request,
+    and where there is none, the realserver's address."""
+
+    ca_file: str | None = None
+    """PEM file of trusted authorities; None: the system's."""
+
+    certificate_file: str | None = None
+    """PEM file of our own certificate, when the realserver asks for one."""
+
+    key_file: str | None = None
+
+    alpn: tuple[str, ...] = ()
+    """Protocols offered; empty: no ALPN extension."""
+
+    expiry_warning: int = 0
+    """A valid certificate that ends within this duration is reported (not failed); 0: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """The request, and which answers are good ones."""
+
+    path: str = "/"
+    method: str = "GET"
+    host: str | None = None
+    """The Host header, with a port where it is needed; None: the realserver's address."""
+    version: str = "1.1"
+    """``1.0`` or ``1.1``. The connection is always closed after one answer."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Further headers; they may hold a password and are not shown."""
+    body: bytes = field(default=b"", repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    """The Authorization header: ``basic_authorization(user, password)`` or ``"Bearer ..."``."""
+
+    statuses: tuple[tuple[int, int], ...] = ((200, 299),)
+    """Good status codes as inclusive ranges. A redirect is not a proof that the page works."""
+    body_regex: str | None = None
+    """Has to be found in the body (Python syntax, on bytes decoded as UTF-8)."""
+    body_regex_absent: str | None = None
+    """Must not be found in the body."""
+    digest: str | None = None
+    """Hexadecimal MD5 (32 digits, what genhash prints) or SHA-256 (64 digits) of the whole body."""
+    body_limit: int = 256 * 1024
+    """Bytes of body read. A longer one fails a digest; other conditions look at its beginning."""
+
+    tls: TlsOptions = TlsOptions()
+    """Used by ``https``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingOptions:
+    """One ICMP echo request."""
+
+    payload_size: int = 56
+    """Bytes after the ICMP header; 56 is what ping(8) sends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpOptions:
+    """What to say after the connection stands."""
+
+    send: bytes = field(default=b"", repr=False)
+    expect: bytes | None = None
+    """The answer has to begin with these bytes."""
+    expect_regex: str | None = None
+    """Has to be found in the answer."""
+    response_limit: int = 4096
+    """Bytes of the answer that are looked at."""
+    tls: TlsOptions | None = None
+    """None: plain TCP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpOptions:
+    """Greeting, EHLO, optional STARTTLS, QUIT."""
+
+    helo_name: str = "localhost"
+    starttls: bool = False
+    tls: TlsOptions = TlsOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsOptions:
+    """One question over UDP."""
+
+    name: str = "."
+    type: str = "SOA"
+    """A word (``A``, ``SOA`` ...) or ``TYPE65``."""
+    expect: str | None = None
+    """An answer that has to be among those that came, as text (``192.0.2.1``, ``mail.example.``)."""
+    recursion_desired: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UdpOptions:
+    """One datagram, and what counts as an answer."""
+
+    payload: bytes = field(default=b"", repr=False)
+    require_reply: bool = False
+    """False: up unless an ICMP error comes back within the time-out."""
+    expect: bytes | None = None
+    """The reply has to begin with these bytes; implies ``require_reply``."""
+    expect_mask: bytes | None = None
+    """Bits of ``expect`` that count; None: all."""
+    minimum_reply: int = 0
+    maximum_reply: int = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOptions:
+    """A program of the operator's. It is told its target in LVSHA_CHECK_ADDRESS and LVSHA_CHECK_PORT."""
+
+    argv: tuple[str, ...] = ()
+    user: str | None = None
+    """Whose rights it gets; None: ours."""
+    weight_from_exit: bool = False
+    """Exit status 2-255 is up with a weight of status - 2 (keepalived's misc_dynamic)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """A file as a switch."""
+
+    path: str = ""
+    present_is_up: bool = False
+    """False: the file takes the realserver out (a maintenance file). True: it puts it in."""
+    weight_from_content: bool = False
+    """The file holds a percentage of the weight: 0 is drained; missing or unreadable is full."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOptions:
+    """HAProxy's agent-check."""
+
+    send: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """PING, after AUTH where a password is given."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginOptions:
+    """FTP, IMAP and POP3: the greeting, and a login where a user is given."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsOptions | None = None
+    """Given: TLS from the first byte (imaps, pops)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipOptions:
+    """OPTIONS over UDP."""
+
+    user: str = "ping"
+    from_uri: str = "sip:lvsha@localhost"
+    statuses: tuple[tuple[int, int], ...] = ((200, 299),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseOptions:
+    """MySQL's greeting or PostgreSQL's answer to a start-up packet."""
+
+    user: str = "lvsha"
+    database: str = "postgres"
+
+
+CheckOptions = (
+    TcpOptions
+    | HttpOptions
+    | PingOptions
+    | SmtpOptions
+    | DnsOptions
+    | UdpOptions
+    | ExecOptions
+    | FileOptions
+    | AgentOptions
+    | RedisOptions
+    | LoginOptions
+    | SipOptions
+    | DatabaseOptions
+)
+
+OPTIONS_OF_KIND: dict[CheckKind, type[CheckOptions] | None] = {
+    CheckKind.TCP: TcpOptions,
+    CheckKind.HTTP: HttpOptions,
+    CheckKind.HTTPS: HttpOptions,
+    CheckKind.PING: PingOptions,
+    CheckKind.SMTP: SmtpOptions,
+    CheckKind.DNS: DnsOptions,
+    CheckKind.UDP: UdpOptions,
+    CheckKind.EXEC: ExecOptions,
+    CheckKind.FILE: FileOptions,
+    CheckKind.AGENT: AgentOptions,
+    CheckKind.REDIS: RedisOptions,
+    CheckKind.FTP: LoginOptions,
+    CheckKind.IMAP: LoginOptions,
+    CheckKind.POP: LoginOptions,
+    CheckKind.SIP: SipOptions,
+    CheckKind.MYSQL: DatabaseOptions,
+    CheckKind.POSTGRESQL: DatabaseOptions,
+    CheckKind.ON: None,
+    CheckKind.OFF: None,
+}
+"""Which options a kind takes; None of them has a required field but ``ExecOptions.argv`` and
+``FileOptions.path``."""
+
+PORTLESS_KINDS = frozenset({CheckKind.PING, CheckKind.EXEC, CheckKind.FILE, CheckKind.ON, CheckKind.OFF})
+"""Kinds that need no port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    """One check of one target.
+
+    The time from a death to the verdict is at most
+    ``interval + (fall - 1) * max(fast_interval, timeout) + timeout``: 4.0 s as
+    below, 2.0 s when the dead one refuses instead of keeping silent.
+    """
+
+    kind: CheckKind
+    address: Address
+    """Where the probe goes (the realserver, or whatever the operator names)."""
+    port: int = 0
+
+    interval: int = 1 * SECOND
+    """From start to start while nothing changes."""
+    fast_interval: int = 500 * MILLISECOND
+    """From start to start while the last results contradict the state: a suspicion is
+    settled quickly without asking a healthy pool more often."""
+    timeout: int = 1 * SECOND
+    """For the whole check, from connect to verdict."""
+    rise: int = 2
+    """Good results in a row that bring a realserver back."""
+    fall: int = 3
+    """Bad results in a row that take it out."""
+    initial: Initial = Initial.DOWN
+    """What it is before its first verdict. The first good result suffices to prove it up,
+    the first bad one to prove it down: ``rise`` and ``fall`` guard against flapping, and
+    there is nothing to flap from yet."""
+    jitter_percent: int = 5
+    """Each interval is shortened or lengthened by up to this share, so that checks that
+    happen to coincide drift apart."""
+
+    bind_address: Address | None = None
+    """Source address; None: the kernel chooses."""
+    bind_port: int = 0
+    bind_interface: str | None = None
+    """SO_BINDTODEVICE."""
+    fwmark: int = 0
+    """SO_MARK on the probe's packets: steers a check through a policy route or a forwarding path."""
+
+    options: CheckOptions | None = None
+    """Those of the kind; None: its defaults."""
+
+    def target(self) -> str:
+        """``http 10.0.0.11:80``, for messages."""
+        if self.kind in PORTLESS_KINDS:
+            return f"{self.kind} {self.address}"
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{self.kind} {host}:{self.port}"
+
+
+def basic_authorization(username: str, password: str) -> str:
+    """The value of an Authorization header, RFC 7617."""
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode("ascii")
+
+
+_DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MINIMUM_INTERVAL = 50 * MILLISECOND
+
+
+def problems(settings: CheckSettings) -> Iterator[tuple[str, str]]:
+    """Everything wrong with ``settings``: the field's name and a sentence."""
+    if settings.kind not in PORTLESS_KINDS and not 1 <= settings.port <= 65535:
+        yield "port", f"a {settings.kind} check needs a port from 1 to 65535"
+    for name in ("interval", "fast_interval"):
+        if getattr(settings, name) < _MINIMUM_INTERVAL:
+            yield name, "shorter than 50 ms"
+    if settings.timeout < 10 * MILLISECOND:
+        yield "timeout", "shorter than 10 ms"
+    for name in ("rise", "fall"):
+        if not 1 <= getattr(settings, name) <= 1000:
+            yield name, "outside 1-1000"
+    if not 0 <= settings.jitter_percent <= 50:
+        yield "jitter_percent", "outside 0-50"
+    if not 0 <= settings.bind_port <= 65535:
+        yield "bind_port", "outside 0-65535"
+    if not 0 <= settings.fwmark <= 0xFFFFFFFF:
+        yield "fwmark", "outside 0-0xffffffff"
+    if settings.bind_address is not None and settings.bind_address.version != settings.address.version:
+        yield (
+            "bind_address",
+            f"is IPv{settings.bind_address.version}, the target is IPv{settings.address.version}",
+        )
+    wanted = OPTIONS_OF_KIND[settings.kind]
+    options = settings.options
+    if options is not None and (wanted is None or not isinstance(options, wanted)):
+        yield "options", f"{type(options).__name__} does not fit a {settings.kind} check"
+    elif isinstance(options, HttpOptions):
+        yield from _http_problems(options)
+    elif isinstance(options, PingOptions) and not 0 <= options.payload_size <= 1400:
+        yield "payload_size", "outside 0-1400"
+    elif isinstance(options, TcpOptions):
+        yield from _regex_problem("expect_regex", options.expect_regex)
+    if settings.kind is CheckKind.EXEC and not (isinstance(options, ExecOptions) and options.argv):
+        yield "argv", "an exec check needs a program"
+    if settings.kind is CheckKind.FILE and not (isinstance(options, FileOptions) and options.path):
+        yield "path", "a file check needs a path"
+
+
+def _http_problems(options: HttpOptions) -> Iterator[tuple[str, str]]:
+    if not options.path.startswith("/") and not (options.method == "OPTIONS" and options.path == "*"):
+        yield "path", "has to begin with /"
+    if any(character <= " " or character == "\x7f" for character in options.path):
+        yield "path", "holds a space or a control character; write it percent-encoded"
+    if not _TOKEN.fullmatch(options.method):
+        yield "method", f"{options.method!r} is not an HTTP method"
+    if options.version not in ("1.0", "1.1"):
+        yield "version", "is 1.0 or 1.1"
+    for name, value in (
+        *options.headers,
+        ("Host", options.host or ""),
+        ("Authorization", options.authorization or ""),
+    ):
+        if not _TOKEN.fullmatch(name):
+            yield "headers", f"{name!r} is not a header's name"
+        if any(character in value for character in "\r\n\0"):
+            yield "headers", f"the value of {name} holds a line break"
+    if not options.statuses:
+        yield "statuses", "no status would be good"
+    for low, high in options.statuses:
+        if not 100 <= low <= high <= 999:
+            yield "statuses", f"{low}-{high} is not a range within 100-999"
+    yield from _regex_problem("body_regex", options.body_regex)
+    yield from _regex_problem("body_regex_absent", options.body_regex_absent)
+    if options.digest is not None and not _DIGEST.fullmatch(options.digest):
+        yield "digest", "is neither an MD5 (32 hexadecimal digits) nor a SHA-256 (64)"
+    if not 0 <= options.body_limit <= 64 * 1024 * 1024:
+        yield "body_limit", "outside 0-64 MiB"
+
+
+def _regex_problem(name: str, pattern: str | None) -> Iterator[tuple[str, str]]:
+    if pattern is not None:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield name, f"is not a regular expression: {error}"

@@ -1,0 +1,1 @@
+"""The connecting halves of the health checks."""
