@@ -1,0 +1,1 @@
+"""Text to settings, pure: schema, load, check, diff, show."""

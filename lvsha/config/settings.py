@@ -1,0 +1,120 @@
+"""What a configuration means for one director, after defaults and per-director overrides.
+
+Everything above this layer works with these records and never sees the file's
+text. The engines own the records that they need (``vrrp.settings``,
+``checker.settings``, ``checker.pool``, ``ipvs.model``, ``sync.settings``); here
+they are only brought together.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lvsha.checker.pool import PoolSettings
+from lvsha.checker.settings import CheckSettings
+from lvsha.core.addr import Address
+from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.ipvs.model import Destination, Service, Timeouts
+from lvsha.sync.settings import SyncSettings
+from lvsha.vrrp.settings import RouterSettings
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    TEXT = "text"
+    """``vrrp.became_master vrid=51 after_ms=361``, for people and journald."""
+    JSON = "json"
+    """One object a line, for log shippers."""
+
+
+class LogLevel(StrEnum):
+    """The least important event that still gets a line."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class OnStop(StrEnum):
+    """What happens to the kernel's IPVS services of ours at a planned stop."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Director:
+    """One of the machines that share the file."""
+
+    name: str
+    address: Address | None = None
+    """Where the others reach it: unicast adverts, identity. None: only its name tells it apart."""
+    priority: int | None = None
+    """VRRP priority wherever a virtual router names none of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """The two processes themselves. Defaults carry their reason in ``config.schema``."""
+
+    log_format: LogFormat = LogFormat.TEXT
+    log_level: LogLevel = LogLevel.INFO
+    run_dir: str = "/run/lvsha"
+    """Sockets. Gone after a reboot."""
+    state_dir: str = "/var/lib/lvsha"
+    """What must outlive a restart: roles, owned services, operator's drains."""
+    on_stop: OnStop = OnStop.REMOVE
+    exclusive: bool = False
+    """True: IPVS services that the file does not name are removed. False: they are left alone."""
+    drift_interval: int = 500 * MILLISECOND
+    """How often the kernel's table is compared with the desired one."""
+    release_deadline: int = 1 * SECOND
+    """How long a planned hand-over keeps the addresses while it waits for the new master's advert."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealServerSettings:
+    """One realserver of one service."""
+
+    name: str
+    """Unique within its service; the same name in several services is the same machine."""
+    destination: Destination
+    """Its weight is the configured one; the pool decides the one in force."""
+    check: CheckSettings | None
+    """None: counts as always up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """One IPVS service, its realservers and how their health is weighed."""
+
+    name: str
+    """Unique in the file."""
+    service: Service
+    realservers: tuple[RealServerSettings, ...]
+    pool: PoolSettings
+    sorry: Destination | None = None
+    """Takes over when the quorum is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything one director has to know."""
+
+    node: str
+    """Which of ``directors`` we are."""
+    directors: tuple[Director, ...]
+    """All of them, this one included, in the order of the file."""
+    routers: tuple[RouterSettings, ...] = ()
+    services: tuple[ServiceSettings, ...] = ()
+    sync: SyncSettings | None = None
+    """None: no connection synchronisation (``sync.enabled = false``, or no interface to do it on)."""
+    timeouts: Timeouts | None = None
+    """None: the kernel's IPVS time-outs stay as they are."""
+    agent: AgentSettings = field(default_factory=AgentSettings)
+
+    @property
+    def peers(self) -> tuple[Director, ...]:
+        """The other directors."""
+        return tuple(director for director in self.directors if director.name != self.node)
