@@ -1,0 +1,169 @@
+"""What an operator may say about a virtual router. Defaults carry their reason.
+
+Durations are nanoseconds (``core.instant``); the wire's centiseconds and seconds
+appear only in ``wire.vrrp``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Interface, IPv6Interface
+
+from lvsha.core.addr import Address
+from lvsha.core.instant import MILLISECOND, SECOND
+
+Prefix = IPv4Interface | IPv6Interface
+"""An address with the length of its network, as it is bound to an interface."""
+
+CENTISECOND = 10 * MILLISECOND
+OWNER_PRIORITY = 255
+"""RFC 9568 section 5.2.4: the router whose own address the virtual one is."""
+
+
+class ArpForm(StrEnum):
+    """The two shapes of a gratuitous ARP; hosts exist that believe only one of them."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+
+
+class ChecksumForm(StrEnum):
+    """What a v3 checksum over IPv4 covers. Both are accepted; this is what we send."""
+
+    PSEUDO_HEADER = "pseudo-header"
+    """RFC 5798 as deployed: keepalived's default, and it refuses the other."""
+    MESSAGE = "message"
+    """RFC 9568 section 5.2.8: the VRRP message alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GarpSettings:
+    """How a new MASTER tells the neighbours: gratuitous ARP, or unsolicited NA for IPv6."""
+
+    repeat: int = 5
+    """Rounds after a takeover; switches lose frames just while they relearn."""
+    interval: int = 500 * MILLISECOND
+    """Between two rounds."""
+    refresh: int = 60 * SECOND
+    """Between two later rounds, for caches that missed the first ones; 0: never."""
+    packets_per_millisecond: int = 32
+    """Pace. 500 addresses in both forms take 32 ms, and no advert waits for more than one burst."""
+    forms: tuple[ArpForm, ...] = (ArpForm.REQUEST, ArpForm.REPLY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSettings:
+    """One virtual router: a VRID on an interface, for one address family."""
+
+    name: str
+    interface: str
+    vrid: int
+    """1-255, unique per interface and family."""
+    family: int = 4
+    """4 or 6."""
+    version: int = 3
+    """2 (IPv4 only, whole seconds) or 3."""
+    priority: int = 100
+    """1-254; 255 for the owner of the address."""
+    advert_interval: int = 100 * MILLISECOND
+    """v3: 10 ms to 40.95 s in steps of 10 ms; v2: 1 to 255 s in whole seconds. Takeover after a crash
+    takes three of them and the skew: 361 ms at the default."""
+
+    addresses: tuple[Prefix, ...]
+    """Advertised to the other routers, and bound by the MASTER."""
+    excluded_addresses: tuple[Prefix, ...] = ()
+    """Bound by the MASTER but not advertised: for what does not fit into an advert, or another family."""
+
+    preempts: bool = True
+    """Whether a higher priority takes over from a working MASTER of lower priority."""
+    preempt_delay: int = 0
+    """How long a lower MASTER must have been heard before it is preempted."""
+
+    unicast_peers: tuple[Address, ...] = ()
+    """Empty: multicast to 224.0.0.18 or ff02::12."""
+    min_ttl: int = 255
+    """Of what a unicast peer sends; less than 255 only for peers behind a router. Multicast: always 255."""
+    source_address: Address | None = None
+    """None: the interface's primary address (link-local for IPv6)."""
+
+    password: str | None = field(default=None, repr=False)
+    """v2 only, up to 8 bytes in clear text: for interoperation, not for security."""
+    checksum: ChecksumForm = ChecksumForm.PSEUDO_HEADER
+    strict_addresses: bool = False
+    """Drop adverts whose address list differs from ours. Off, because during a rolling change of the
+    list it makes two MASTERs; a difference is reported either way."""
+    no_address_detection: bool = True
+    """IPv6: bind without duplicate address detection, which would hold the address back for a second."""
+
+    release_deadline: int = 1 * SECOND
+    """How long a planned hand-over keeps the addresses while nobody else has taken them."""
+    garp: GarpSettings = field(default_factory=GarpSettings)
+
+    @property
+    def is_owner(self) -> bool:
+        return self.priority == OWNER_PRIORITY
+
+    @property
+    def bound_addresses(self) -> tuple[Prefix, ...]:
+        """Everything that a MASTER binds, in order."""
+        return self.addresses + self.excluded_addresses
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsProblem:
+    """One field of a ``RouterSettings`` that cannot work."""
+
+    field: str
+    message: str
+
+
+def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
+    """What makes these settings unusable; config adds the path and the line."""
+    if not 1 <= settings.vrid <= 255:
+        yield SettingsProblem("vrid", f"{settings.vrid} is outside 1-255")
+    if not 1 <= settings.priority <= 255:
+        yield SettingsProblem("priority", f"{settings.priority} is outside 1-255 (255: owner of the address)")
+    if settings.version not in (2, 3):
+        yield SettingsProblem("version", f"{settings.version} is not 2 or 3")
+    if settings.version == 2 and settings.family == 6:
+        yield SettingsProblem("version", "VRRPv2 has no IPv6; use version 3")
+    if settings.version == 2 and not (
+        settings.advert_interval % SECOND == 0 and SECOND <= settings.advert_interval <= 255 * SECOND
+    ):
+        yield SettingsProblem(
+            "advert_interval", "VRRPv2 counts whole seconds, 1 to 255; use version 3 for less"
+        )
+    if settings.version == 3 and not (
+        settings.advert_interval % CENTISECOND == 0
+        and CENTISECOND <= settings.advert_interval <= 4095 * CENTISECOND
+    ):
+        yield SettingsProblem("advert_interval", "VRRPv3 counts centiseconds, 10 ms to 40.95 s")
+    if not settings.addresses:
+        yield SettingsProblem("addresses", "a virtual router needs at least one address")
+    if len(settings.addresses) > 255:
+        yield SettingsProblem(
+            "addresses", "an advert holds at most 255 addresses; put the rest in excluded_addresses"
+        )
+    for address in settings.addresses:
+        if address.version != settings.family:
+            yield SettingsProblem(
+                "addresses", f"{address} is not IPv{settings.family}; put it in excluded_addresses"
+            )
+    seen: set[Prefix] = set()
+    for address in settings.bound_addresses:
+        if address in seen:
+            yield SettingsProblem("addresses", f"{address} is listed twice")
+        seen.add(address)
+    for peer in settings.unicast_peers:
+        if peer.version != settings.family:
+            yield SettingsProblem("unicast_peers", f"{peer} is not IPv{settings.family}")
+    if settings.source_address is not None and settings.source_address.version != settings.family:
+        yield SettingsProblem("source_address", f"{settings.source_address} is not IPv{settings.family}")
+    if settings.password is not None and settings.version != 2:
+        yield SettingsProblem("password", "VRRPv3 has no password; remove it or use version 2")
+    if settings.password is not None and len(settings.password.encode()) > 8:
+        yield SettingsProblem("password", "a VRRPv2 password has at most 8 bytes")
+    if not 1 <= settings.min_ttl <= 255:
+        yield SettingsProblem("min_ttl", f"{settings.min_ttl} is outside 1-255")
+    if settings.is_owner and not settings.preempts:
+        yield SettingsProblem("preempts", "the owner of an address always preempts (priority 255)")
