@@ -1,0 +1,1 @@
+"""The composition roots: what runs on a director."""

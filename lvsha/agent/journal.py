@@ -1,0 +1,78 @@
+"""One event, one line, stable name, fields and not sentences.
+
+``vrrp.became_master router=eth0-51 after_ms=361 reason=...`` as text, or the
+same as a JSON object. Nothing parses our prose. The last events are kept in
+memory for ``lvsha status`` and the API.
+"""
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, TextIO
+
+_KEEP = 1000
+"""Events kept in memory; the oldest goes."""
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can carry it: records become objects, addresses text, enums their value."""
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
+    return str(value)
+
+
+def snake(name: str) -> str:
+    """``BecameMaster`` -> ``became_master``."""
+    return "".join("_" + char.lower() if char.isupper() else char for char in name).lstrip("_")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, separators=(",", ":"))
+    text = str(value)
+    return json.dumps(text) if not text or any(char in text for char in ' "=\n') else text
+
+
+class Journal:
+    """Writes events to a stream, keeps the last ones, tells who listens."""
+
+    def __init__(self, process: str, *, as_json: bool = False, stream: TextIO | None = None) -> None:
+        self._process = process
+        self._as_json = as_json
+        self._stream = stream if stream is not None else sys.stderr
+        self.recent: deque[dict[str, Any]] = deque(maxlen=_KEEP)
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def record(self, engine: str, event: object) -> None:
+        """A machine's event: the name is the engine's and the record's, the fields are the record's."""
+        self.write(f"{engine}.{snake(type(event).__name__)}", **plain(event))
+
+    def write(self, name: str, **values: Any) -> None:
+        """An event by name."""
+        entry = {"at": round(time.time(), 3), "event": name, "process": self._process, **plain(values)}
+        self.recent.append(entry)
+        if self._as_json:
+            line = json.dumps(entry, separators=(",", ":"))
+        else:
+            stamp = time.strftime("%H:%M:%S", time.localtime(entry["at"])) + f"{entry['at'] % 1:.3f}"[1:]
+            pairs = " ".join(f"{key}={_text(value)}" for key, value in entry.items() if key not in ("at", "event", "process"))
+            line = f"{stamp} {self._process} {name} {pairs}".rstrip()
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # a full disk or a closed terminal must not stop a director
+        for listener in self.listeners:
+            listener(entry)

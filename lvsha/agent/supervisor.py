@@ -1,0 +1,268 @@
+"""The supervisor: reads the configuration, forks the workers, keeps them alive.
+
+It does nothing else, so that nothing can bring it down. Workers are forked,
+not executed: the modules of vrrpd are already loaded here, so that a killed
+vrrpd is back within milliseconds, before its peer misses the third advert.
+
+SIGTERM and SIGINT stop in the order of a planned release: vrrpd hands its
+addresses over (directord flushes the sync buffer on its request), then directord
+leaves. SIGHUP loads the configuration anew: a bad one is refused whole and the
+old one runs on. A worker that dies is forked again at once; one that dies
+again and again waits up to ``_BACKOFF_MAX``; one that stops answering is
+killed, and adopted by its successor.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lvsha.agent.control import ControlEnd
+from lvsha.agent.journal import Journal
+from lvsha.agent.notify import Notifier, watchdog_interval_s
+from lvsha.config.settings import Settings
+from lvsha.core.errors import ConfigErrors, LvshaError
+
+Worker = Callable[[Settings, ControlEnd], int]
+"""A worker's whole life, in its own process; returns its exit status."""
+
+_BACKOFF_MAX = 5.0
+_QUICK_DEATH_S = 5.0
+"""A worker that lived shorter than this counts as dying again."""
+_STOP_DEADLINE_S = 15.0
+
+
+class AlreadyRunning(LvshaError):
+    """Another agent holds the run directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """One kind of worker."""
+
+    name: str
+    main: Worker
+    silence_s: float
+    """Killed when it has not said ``alive`` for so long."""
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: WorkerSpec
+    pid: int
+    control: ControlEnd
+    started: float
+    heard: float
+    ready: bool = False
+
+
+@dataclass(slots=True)
+class _Retry:
+    at: float = 0.0
+    deaths: int = 0
+
+
+def lock_run_dir(run_dir: Path, name: str) -> int:
+    """Hold ``run_dir/name.lock`` for as long as this process lives; returns the descriptor.
+
+    Raises:
+        AlreadyRunning: somebody else holds it.
+    """
+    fd = os.open(run_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(fd, 32).decode().strip() or "unknown"
+        os.close(fd)
+        raise AlreadyRunning(
+            f"another lvsha agent (pid {holder}) runs in {run_dir}: "
+            "stop it first, or give this one its own [agent] run_dir"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Keeps one process of each spec running until told to stop."""
+
+    specs: tuple[WorkerSpec, ...]
+    """In the order of starting; stopped in the reverse order."""
+    settings: Settings
+    load: Callable[[], Settings]
+    journal: Journal
+    notifier: Notifier
+    _children: dict[str, _Child] = field(default_factory=dict)
+    _retries: dict[str, _Retry] = field(default_factory=dict)
+    _signals: list[int] = field(default_factory=list)
+    _announced: bool = False
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit status of the agent."""
+        wakeup, trigger = socket.socketpair()
+        wakeup.setblocking(False)
+        trigger.setblocking(False)
+        signal.set_wakeup_fd(trigger.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda signum, _frame: self._signals.append(signum))
+        for spec in self.specs:
+            self._start(spec)
+        while True:
+            self._wait(wakeup)
+            signals, self._signals = self._signals, []
+            if signal.SIGTERM in signals or signal.SIGINT in signals:
+                return self._stop_all()
+            if signal.SIGHUP in signals:
+                self._reload()
+            self._hear()
+            self._bury()
+            self._watch()
+
+    # Life
+
+    def _start(self, spec: WorkerSpec) -> None:
+        ours, theirs = ControlEnd.pair()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            status = 70
+            try:
+                signal.set_wakeup_fd(-1)
+                for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+                    signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is the supervisor's
+                ours.close()
+                for child in self._children.values():
+                    child.control.close()
+                status = spec.main(self.settings, theirs)
+            except LvshaError as error:
+                print(f"lvsha {spec.name}: {error}", file=sys.stderr)
+                status = 1
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        theirs.close()
+        now = time.monotonic()
+        self._children[spec.name] = _Child(spec, pid, ours, started=now, heard=now)
+        self.journal.write("agent.worker_started", worker=spec.name, pid=pid)
+
+    def _wait(self, wakeup: socket.socket) -> None:
+        poller = select.poll()
+        poller.register(wakeup, select.POLLIN)
+        for child in self._children.values():
+            if not child.control.closed:
+                poller.register(child.control, select.POLLIN)
+        timeout = 0.5
+        for retry in self._retries.values():
+            if retry.at:
+                timeout = min(timeout, max(0.0, retry.at - time.monotonic()))
+        if not self._signals:
+            poller.poll(timeout * 1000)
+        with contextlib.suppress(BlockingIOError):
+            wakeup.recv(4096)
+
+    def _hear(self) -> None:
+        now = time.monotonic()
+        for child in self._children.values():
+            for message in child.control.receive():
+                child.heard = now
+                child.ready = child.ready or message.kind == "ready"
+        if not self._announced and len(self._children) == len(self.specs):
+            if all(child.ready for child in self._children.values()):
+                self._announced = True
+                self.notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {self.settings.node}")
+                self.journal.write("agent.ready", node=self.settings.node)
+
+    def _bury(self) -> None:
+        """Collect the dead and start their successors."""
+        for name, child in list(self._children.items()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid == 0:
+                continue
+            child.control.close()
+            del self._children[name]
+            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+            retry = self._retries.setdefault(name, _Retry())
+            now = time.monotonic()
+            retry.deaths = retry.deaths + 1 if now - child.started < _QUICK_DEATH_S else 0
+            # The first successor is there at once; only a death soon after a birth waits.
+            delay = 0.0 if retry.deaths == 0 else min(_BACKOFF_MAX, 0.1 * 2 ** (retry.deaths - 1))
+            if child.ready:
+                delay = min(delay, 0.5)
+            retry.at = now + delay
+            self.journal.write("agent.worker_died", worker=name, pid=child.pid, how=how, restart_in_s=delay)
+        for spec in self.specs:
+            pending = self._retries.get(spec.name)
+            if spec.name not in self._children and pending and time.monotonic() >= pending.at:
+                pending.at = 0.0
+                self._start(spec)
+
+    def _watch(self) -> None:
+        """Kill who does not answer; tell systemd that everybody does."""
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.ready and now - child.heard > child.spec.silence_s:
+                self.journal.write("agent.worker_silent", worker=child.spec.name, silent_s=round(now - child.heard, 1))
+                child.heard = now
+                os.kill(child.pid, signal.SIGKILL)
+        if watchdog_interval_s() is not None and len(self._children) == len(self.specs):
+            self.notifier.send("WATCHDOG=1")
+
+    # Orders
+
+    def _reload(self) -> None:
+        self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            settings = self.load()
+        except (ConfigErrors, LvshaError, OSError) as error:
+            problems = getattr(error, "problems", (error,))
+            for problem in problems:
+                self.journal.write("agent.reload_refused", problem=str(problem))
+        else:
+            self.settings = settings
+            for child in self._children.values():
+                child.control.send("reload", settings)
+            self.journal.write("agent.reloaded", node=settings.node)
+        self.notifier.send("READY=1")
+
+    def _stop_all(self) -> int:
+        self.notifier.send("STOPPING=1")
+        self.journal.write("agent.stopping")
+        deadline = time.monotonic() + _STOP_DEADLINE_S
+        worst = 0
+        for spec in reversed(self.specs):
+            child = self._children.get(spec.name)
+            if child is None:
+                continue
+            child.control.send("stop")
+            worst = max(worst, self._await_exit(child, deadline))
+        self.journal.write("agent.stopped")
+        return worst
+
+    def _await_exit(self, child: _Child, deadline: float) -> int:
+        """The worker's exit status; it is killed at the deadline."""
+        while True:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1
+            if time.monotonic() >= deadline:
+                self.journal.write("agent.worker_killed", worker=child.spec.name, reason="did not stop in time")
+                os.kill(child.pid, signal.SIGKILL)
+                os.waitpid(child.pid, 0)
+                return 1
+            poller = select.poll()
+            poller.register(child.control, select.POLLIN)
+            poller.poll(20)
+            child.control.receive()
+            if child.control.closed:
+                time.sleep(0.005)

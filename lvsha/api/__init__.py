@@ -1,0 +1,1 @@
+"""What a director answers to people and programs: aiohttp on a Unix socket."""

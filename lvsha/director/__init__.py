@@ -1,0 +1,1 @@
+"""The decisions that cross engines. Pure, and therefore simulated."""

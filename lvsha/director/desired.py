@@ -1,0 +1,63 @@
+"""What the kernel's IPVS table should hold, from settings and health.
+
+Two engines meet here: the pools say who gets which weight, the settings say
+what a service is. The result is a plain table; ``ipvs.plan`` finds out what to
+do about it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lvsha.checker.pool import PoolView
+from lvsha.config.settings import ServiceSettings
+from lvsha.ipvs.model import (
+    DesiredService,
+    DesiredTable,
+    Destination,
+    ForwardingMethod,
+    Protocol,
+    Service,
+    ServiceKey,
+)
+from lvsha.sync.nudge import NUDGE_SERVER, NUDGE_SERVICE
+
+NUDGE_KEY = ServiceKey.of(Protocol.TCP, *NUDGE_SERVICE)
+"""The private service of ``sync.nudge``."""
+
+_NUDGE = DesiredService(
+    service=Service(key=NUDGE_KEY, scheduler="rr"),
+    destinations=(
+        Destination(address=NUDGE_SERVER[0], port=NUDGE_SERVER[1], method=ForwardingMethod.MASQ),
+    ),
+)
+
+
+def desired_service(settings: ServiceSettings, view: PoolView) -> DesiredService:
+    """One service with the weights that are in force."""
+    destinations = []
+    for realserver in settings.realservers:
+        weight = view.weights.get(realserver.name)
+        if weight is not None:
+            destinations.append(replace(realserver.destination, weight=weight))
+    if settings.sorry is not None and view.sorry_active:
+        destinations.append(settings.sorry)
+    return DesiredService(service=settings.service, destinations=tuple(destinations))
+
+
+def desired_table(
+    services: tuple[ServiceSettings, ...], views: Mapping[str, PoolView], *, nudge: bool
+) -> DesiredTable:
+    """The whole table that is ours.
+
+    Args:
+        views: by service name; a service without one does not belong into the kernel yet.
+        nudge: whether the private service of ``sync.nudge`` belongs to it.
+    """
+    table = {
+        settings.service.key: desired_service(settings, views[settings.name])
+        for settings in services
+        if settings.name in views
+    }
+    if nudge:
+        table[NUDGE_KEY] = _NUDGE
+    return table
