@@ -1,0 +1,1044 @@
+"""The shape of a configuration file, ``/etc/lvsha/lvsha.toml``.
+
+These models are the one place where a key, its type, its default and the
+reason for that default are written: the JSON Schema for editors
+(``lvsha config schema``), the reference page (``config.reference``) and the
+messages of a refusal are all made from them. What one value alone can get
+wrong is refused here; what two values together can get wrong is refused in
+``config.resolve``.
+
+One file serves all directors. Where their machines differ, a value may be
+given by director: ``interface = { lb1 = "eth0", lb2 = "ens3" }``.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from lvsha.core.addr import Address
+from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND
+
+T = TypeVar("T")
+
+# --- values ---------------------------------------------------------------------------------------
+
+_UNITS = {
+    "us": MICROSECOND,
+    "ms": MILLISECOND,
+    "s": SECOND,
+    "m": 60 * SECOND,
+    "h": 3600 * SECOND,
+    "d": 86400 * SECOND,
+}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(us|ms|s|m|h|d)")
+_LONGEST_S = 10 * 365 * 86400
+
+
+def parse_duration(value: object) -> int:
+    """Nanoseconds of ``"100ms"``, ``"1.5s"``, ``"5m"`` or of a plain number of seconds."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            raise ValueError(f'{value!r} is not a duration; write "100ms", "1.5s", "5m", "2h" or "1d"')
+        duration = round(float(match[1]) * _UNITS[match[2]])
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 <= value <= _LONGEST_S:  # also refuses nan
+            raise ValueError("a duration is a number of seconds from 0 to ten years")
+        duration = round(value * SECOND)
+    else:
+        raise ValueError('a duration is text like "100ms" or a number of seconds')
+    if duration > _LONGEST_S * SECOND:
+        raise ValueError("a duration is at most ten years")
+    return duration
+
+
+def duration_text(duration: int) -> str:
+    """The shortest text that ``parse_duration`` reads back as ``duration``."""
+    if duration == 0:
+        return "0s"
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        if duration % _UNITS[unit] == 0:
+            return f"{duration // _UNITS[unit]}{unit}"
+    return f"{duration / MICROSECOND:.3f}us"
+
+
+Duration = Annotated[
+    int,
+    PlainValidator(parse_duration),
+    WithJsonSchema(
+        {
+            "title": "duration",
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(us|ms|s|m|h|d)$"},
+                {"type": "number", "minimum": 0},
+            ],
+        }
+    ),
+]
+
+
+def parse_address(value: object) -> Address:
+    """An IP address; names are not resolved."""
+    if not isinstance(value, str):
+        raise ValueError('an IP address is text in quotes, like "10.0.0.1" or "fd00::1"')
+    try:
+        address = ip_address(value)
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not an IP address"
+            + ("; names are not resolved, write the address" if re.search("[g-zG-Z]", value) else "")
+        ) from None
+    if address.version == 6 and address.scope_id is not None:
+        raise ValueError(f"{value!r} names an interface; give it with its own key")
+    return address
+
+
+def _unicast(address: Address, text: str) -> Address:
+    if address.is_multicast or address.is_unspecified or str(address) == "255.255.255.255":
+        raise ValueError(f"{text!r} is not the address of one machine")
+    return address
+
+
+def parse_host(value: object) -> Address:
+    """An IP address that one machine can have."""
+    return _unicast(parse_address(value), str(value))
+
+
+def parse_prefix(value: object) -> IPv4Interface | IPv6Interface:
+    """An address with its prefix length; without one, the address alone (/32, /128)."""
+    if not isinstance(value, str):
+        raise ValueError('an address is text in quotes, like "10.0.0.10/24"')
+    host, slash, _ = value.partition("/")
+    address = parse_host(host)
+    if not slash:
+        return ip_interface(address)
+    try:
+        return ip_interface(value)
+    except ValueError:
+        bits = 32 if address.version == 4 else 128
+        raise ValueError(
+            f"{value!r} has no prefix length from 0 to {bits} after the slash; write {address}/{bits}"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address, and a port where one was written."""
+
+    address: Address
+    port: int | None = None
+
+
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
+
+
+def parse_endpoint(value: object) -> Endpoint:
+    """``"10.0.0.1:80"``, ``"[fd00::1]:80"``, or an address without a port."""
+    if not isinstance(value, str):
+        raise ValueError('an address is text in quotes, like "10.0.0.1:80" or "[fd00::1]:80"')
+    if match := _BRACKETED.fullmatch(value):
+        host, port_text = match[1], match[2]
+    elif value.count(":") == 1:
+        host, port_text = value.split(":")
+    else:
+        host, port_text = value, None
+    address = parse_host(host)
+    if port_text is None:
+        return Endpoint(address)
+    if not re.fullmatch("[0-9]{1,5}", port_text) or int(port_text) > 65535:
+        raise ValueError(f"{value!r} has a port that is not a number from 0 to 65535")
+    return Endpoint(address, int(port_text))
+
+
+def parse_bytes(value: object) -> bytes:
+    """Text as UTF-8, or ``"hex:00ff"``."""
+    if not isinstance(value, str):
+        raise ValueError('is text, or bytes written as "hex:00ff"')
+    if value.startswith("hex:"):
+        try:
+            return bytes.fromhex(value[4:])
+        except ValueError:
+            raise ValueError('after "hex:" come pairs of hexadecimal digits') from None
+    return value.encode(errors="replace")
+
+
+def parse_netmask(value: object) -> int:
+    """A prefix length from ``24``, ``"/24"`` or ``"255.255.255.0"``."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 128:
+        return value
+    if isinstance(value, str):
+        if re.fullmatch("/?[0-9]{1,3}", value) and 1 <= int(value.lstrip("/")) <= 128:
+            return int(value.lstrip("/"))
+        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", value):
+            try:
+                bits = f"{int(ip_address(value)):032b}"
+            except ValueError:
+                bits = "01"
+            if "01" not in bits and "1" in bits:
+                return bits.count("1")
+    raise ValueError(f'{value!r} is not a netmask; write a prefix length like 24, or "255.255.255.0"')
+
+
+_STATUS = re.compile(r"([0-9]{3})(?:-([0-9]{3}))?")
+
+
+def parse_status(value: object) -> tuple[int, int]:
+    """``200`` or ``"200-299"`` as an inclusive range."""
+    match = _STATUS.fullmatch(str(value)) if isinstance(value, int | str) else None
+    if match is None:
+        raise ValueError(f'{value!r} is not a status code; write 200 or "200-299"')
+    low, high = int(match[1]), int(match[2] or match[1])
+    if not 100 <= low <= high:
+        raise ValueError(f"{value!r} is not a range of status codes within 100-999")
+    return low, high
+
+
+def _text_schema(title: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "title": title, "examples": list(examples)})
+
+
+AnyAddress = Annotated[Address, PlainValidator(parse_address), _text_schema("IP address", "224.0.0.81")]
+Host = Annotated[Address, PlainValidator(parse_host), _text_schema("IP address", "10.0.0.1", "fd00::1")]
+Prefix = Annotated[
+    IPv4Interface | IPv6Interface,
+    PlainValidator(parse_prefix),
+    _text_schema("address/prefix", "10.0.0.10/24", "fd00::10/64"),
+]
+HostPort = Annotated[
+    Endpoint,
+    PlainValidator(parse_endpoint),
+    _text_schema("address:port", "10.0.0.10:80", "[fd00::10]:80"),
+]
+Bytes = Annotated[bytes, PlainValidator(parse_bytes), _text_schema("text or hex:…", "PING\r\n", "hex:00ff")]
+Netmask = Annotated[
+    int,
+    PlainValidator(parse_netmask),
+    WithJsonSchema(
+        {
+            "title": "prefix length or netmask",
+            "anyOf": [{"type": "integer", "minimum": 1, "maximum": 128}, {"type": "string"}],
+        }
+    ),
+]
+Status = Annotated[
+    tuple[int, int],
+    PlainValidator(parse_status),
+    WithJsonSchema(
+        {
+            "title": "status or range",
+            "anyOf": [
+                {"type": "integer", "minimum": 100, "maximum": 999},
+                {"type": "string", "pattern": "^[0-9]{3}(-[0-9]{3})?$"},
+            ],
+        }
+    ),
+]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Weight = Annotated[int, Field(ge=0, le=65535)]
+Priority = Annotated[int, Field(ge=1, le=255)]
+
+
+def _interface(value: str) -> str:
+    if not re.fullmatch(r"[^\s/\x00-\x1f]{1,15}", value) or value in (".", ".."):
+        raise ValueError(f"{value!r} is not an interface's name: 1 to 15 characters, no blank, no slash")
+    return value
+
+
+def _directory(value: str) -> str:
+    if not value.startswith("/") or "\0" in value:
+        raise ValueError(f"{value!r} is not an absolute path")
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[^\s\x00-\x1f\x7f]{1,64}", value):
+        raise ValueError("a name has 1 to 64 characters and no blanks")
+    return value
+
+
+def _checked(validate: Callable[[str], str], title: str) -> Any:
+    class _Checked:
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+            return core_schema.no_info_after_validator_function(validate, handler(source))
+
+        @classmethod
+        def __get_pydantic_json_schema__(
+            cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+        ) -> JsonSchemaValue:
+            return {**handler(schema), "title": title}
+
+    return _Checked
+
+
+Interface = Annotated[str, _checked(_interface, "interface")]
+Directory = Annotated[str, _checked(_directory, "absolute path")]
+Name = Annotated[str, _checked(_name, "name")]
+
+# --- values in more than one form -----------------------------------------------------------------
+
+EACH = "<each>"
+ONE = "<one>"
+"""Tags of ``PerDirector``'s two forms; they turn up in pydantic's paths and are taken out again."""
+
+
+def _form(value: object) -> str:
+    return EACH if isinstance(value, dict) else ONE
+
+
+PerDirector = Annotated[
+    Annotated[T, Tag(ONE)] | Annotated[dict[str, T], Tag(EACH)],
+    Discriminator(_form),
+]
+"""One value for all directors, or a table of values by director."""
+
+
+class Shorthand:
+    """A table that may be written as the text of one of its keys: ``check = "tcp"``."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def expand(value: object) -> object:
+            return {self.key: value} if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(expand, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "title": self.key}, handler(schema)]}
+
+
+class Several:
+    """A list that may be written as its only element: ``protocol = "tcp"``."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def expand(value: object) -> object:
+            return value if isinstance(value, list) else [value]
+
+        return core_schema.no_info_before_validator_function(expand, handler(source))
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        inner = handler(schema)
+        return {"anyOf": [inner["items"], inner]}
+
+
+def _truth_or_table(value: object) -> object:
+    return {} if value is True else value
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+class Table(BaseModel):
+    """Unknown keys are refused, types are not guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Director(Table):
+    """One of the machines that share this file. The table's name is its host name, or what
+    `--node` says."""
+
+    address: Host | None = Field(
+        None,
+        description="Where the other directors reach it. Tells a machine who it is when its host name is not "
+        "in the table, and is the peer's address when `vrrp.unicast` is set.",
+    )
+    priority: Priority | None = Field(
+        None,
+        description="VRRP priority wherever a `[[vrrp]]` gives none. The highest one becomes MASTER when both "
+        "start together. 255: the owner of the address.",
+    )
+
+
+class Garp(Table):
+    """How neighbours are told where an address is now: gratuitous ARP, unsolicited neighbour advertisements."""
+
+    repeat: int = Field(
+        5, ge=1, le=100, description="Times each address is announced after a takeover; any one may be lost."
+    )
+    interval: Duration = Field(SECOND, description="Between those repeats.")
+    refresh: Duration = Field(
+        60 * SECOND,
+        description="A MASTER announces its addresses again this often, so that a neighbour that was away, or "
+        "was told wrong by the other director, finds the way back. `0` switches it off.",
+    )
+    packets_per_ms: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Pace of announcements, so that hundreds of addresses never delay an advert.",
+    )
+
+
+class VrrpDefaults(Table):
+    """Keys of `[[vrrp]]` for all of them at once."""
+
+    version: Literal[2, 3] = Field(
+        3,
+        description="VRRP version. 3 has adverts below a second and IPv6; 2 is for peers that know no other.",
+    )
+    priority: PerDirector[Priority] | None = Field(
+        None,
+        description="1-255; 255 is the owner of the address. Left out: the director's own, else 100. Give the "
+        "directors different ones: a tie is decided by the higher primary address.",
+    )
+    advert_interval: Duration | None = Field(
+        None,
+        description='How often a MASTER is heard; a dead one is missed after three of them. Default "100ms" with '
+        'version 3: a takeover in a third of a second; "1s" with version 2, which knows whole seconds only. '
+        "Version 3: 10 ms to 40.95 s in steps of 10 ms.",
+    )
+    preempt: PerDirector[bool] = Field(
+        False,
+        description="Whether a director with a higher priority takes the role back when it returns. Off: a "
+        "returning director does not hold the connections that were made while it was away, and taking the "
+        "address would reset them; `lvsha switchover` moves the role after they have been copied.",
+    )
+    preempt_delay: PerDirector[Duration] = Field(
+        0, description="How long it waits before it does. Has no effect without `preempt`."
+    )
+    unicast: bool = Field(
+        False,
+        description="Adverts go to the other directors' addresses instead of the multicast group, for networks "
+        "that carry no multicast (clouds). All directors need the same value.",
+    )
+    password: Annotated[str, Field(min_length=1, max_length=8)] | None = Field(
+        None,
+        repr=False,
+        description="Version 2's plain-text password, for peers that insist. It travels in clear and keeps "
+        "nobody out; version 3 has none.",
+        json_schema_extra={"secret": True},
+    )
+    garp: Garp = Field(Garp(), description="Announcements to neighbours.")
+
+
+class Vrrp(VrrpDefaults):
+    """A virtual router: addresses that exactly one director holds."""
+
+    name: Name | None = Field(
+        None, description='In logs, status and commands. Default: `"<interface>-<vrid>"`.'
+    )
+    interface: PerDirector[Interface] = Field(description="Carries the adverts and the addresses.")
+    vrid: int = Field(
+        ge=1,
+        le=255,
+        description="Virtual router ID: the same on all directors, and used by nobody else on that network.",
+    )
+    addresses: list[Prefix] = Field(
+        min_length=1,
+        description="The virtual addresses, all of one family. Without `/prefix`: the address alone (/32, /128).",
+    )
+    excluded_addresses: list[Prefix] = Field(
+        [], description="Move with the others but are not named in the adverts; may be of the other family."
+    )
+    unicast_peers: PerDirector[list[Host]] | None = Field(
+        None,
+        description="Unicast to these instead of the addresses in `[directors]`. A director leaves out its own, "
+        "so one list serves all.",
+    )
+    source_address: PerDirector[Host] | None = Field(
+        None,
+        description="Source of the adverts. Default: the director's address with unicast, else the interface's.",
+    )
+
+
+class Tunnel(Table):
+    """How packets are wrapped on their way to a realserver (`method = "tun"`)."""
+
+    type: Literal["ipip", "gue", "gre"] = Field(
+        "ipip", description="ipip costs least; gue and gre pass routers and firewalls that ipip does not."
+    )
+    port: Port = Field(0, description="UDP port of gue, which needs one.")
+    checksum: Literal["none", "csum", "remcsum"] = Field(
+        "none", description="Of the outer packet; `remcsum` with gue only."
+    )
+
+
+class Tls(Table):
+    """How TLS is spoken to a realserver."""
+
+    verify: bool = Field(
+        True,
+        description="The certificate has to be valid. A check that accepts any certificate finds an expired one "
+        "only after the clients do.",
+    )
+    server_name: str | None = Field(
+        None,
+        description="SNI, and the name that the certificate has to carry. Default: the host of the request, else "
+        "the address.",
+    )
+    ca_file: Directory | None = Field(
+        None, description="PEM file of trusted authorities. Default: the system's."
+    )
+    certificate_file: Directory | None = Field(
+        None, description="PEM file of our own certificate, if asked for one."
+    )
+    key_file: Directory | None = Field(None, description="Its key.")
+    alpn: list[str] = Field([], description="Protocols to offer.")
+    expiry_warning: Duration = Field(
+        0, description="A certificate that ends within this time is reported. `0`: never."
+    )
+
+
+CHECK_TYPES = Literal[
+    "tcp",
+    "http",
+    "https",
+    "ping",
+    "smtp",
+    "dns",
+    "udp",
+    "exec",
+    "file",
+    "agent",
+    "redis",
+    "ftp",
+    "imap",
+    "pop",
+    "sip",
+    "mysql",
+    "postgresql",
+    "on",
+    "off",
+]
+
+
+def _of(*kinds: str) -> dict[str, Any]:
+    """Which check types a key belongs to; the loader refuses it with any other."""
+    return {"types": list(kinds)}
+
+
+class Check(Table):
+    """How a realserver's health is asked for. Each key is looked for in the realserver's `check`, then
+    the service's, then `[defaults.check]`. `check = "tcp"` is short for `check = { type = "tcp" }`."""
+
+    type: CHECK_TYPES | None = Field(
+        None,
+        description='What is asked. Default: "tcp" where there is a TCP port, else "ping". "on": never asked, '
+        'always up. "off": always down.',
+    )
+    address: Host | None = Field(None, description="Where to ask. Default: the realserver.")
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="Default: the realserver's, else the service's."
+    )
+    interval: Duration = Field(SECOND, description="From start to start while nothing changes.")
+    fast_interval: Duration = Field(
+        500 * MILLISECOND,
+        description="From start to start while the last answers contradict the state: a suspicion is settled "
+        "quickly without asking a healthy pool more often.",
+    )
+    timeout: Duration = Field(SECOND, description="For the whole check, from connect to verdict.")
+    rise: int = Field(
+        2, ge=1, le=1000, description="Good answers in a row that bring a realserver back; one could be luck."
+    )
+    fall: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="Bad answers in a row that take it out; one may be a lost packet.",
+    )
+    initial: Literal["down", "up"] = Field(
+        "down",
+        description="Before the first answer. `down`: no client meets a realserver that was never seen alive.",
+    )
+    jitter_percent: int = Field(
+        5,
+        ge=0,
+        le=50,
+        description="Intervals vary by this share, so that checks that coincide drift apart.",
+    )
+    bind_address: PerDirector[Host] | None = Field(
+        None, description="Source address. Default: the kernel chooses."
+    )
+    bind_port: Port = Field(0, description="Source port. `0`: any.")
+    bind_interface: PerDirector[Interface] | None = Field(
+        None, description="Out of this interface only (SO_BINDTODEVICE)."
+    )
+    fwmark: int = Field(
+        0,
+        ge=0,
+        le=0xFFFFFFFF,
+        description="Mark of the check's packets, to steer them by a policy route.",
+    )
+
+    path: str | None = Field(
+        None,
+        description='http, https: the page, default "/". file: the file that is a switch.',
+        json_schema_extra=_of("http", "https", "file"),
+    )
+    method: str | None = Field(
+        None, description='Request method, default "GET".', json_schema_extra=_of("http", "https")
+    )
+    host: str | None = Field(
+        None,
+        description="Host header. Default: the realserver's address.",
+        json_schema_extra=_of("http", "https"),
+    )
+    version: Literal["1.0", "1.1"] | None = Field(
+        None, description='HTTP version, default "1.1".', json_schema_extra=_of("http", "https")
+    )
+    headers: dict[str, str] = Field(
+        {},
+        repr=False,
+        description="Further request headers.",
+        json_schema_extra={**_of("http", "https"), "secret": True},
+    )
+    body: Bytes | None = Field(
+        None,
+        repr=False,
+        description="Request body.",
+        json_schema_extra={**_of("http", "https"), "secret": True},
+    )
+    authorization: str | None = Field(
+        None,
+        repr=False,
+        description='Authorization header, `"Bearer …"`; for a name and a password use `username` and `password`.',
+        json_schema_extra={**_of("http", "https"), "secret": True},
+    )
+    status: Annotated[list[Status], Several] | None = Field(
+        None,
+        description='Good status codes, `200`, `"200-299"` or a list. Default: 200-299; a redirect is no proof '
+        "that the page works.",
+        json_schema_extra=_of("http", "https", "sip"),
+    )
+    body_regex: str | None = Field(
+        None,
+        description="Has to be found in the body (Python syntax).",
+        json_schema_extra=_of("http", "https"),
+    )
+    body_regex_absent: str | None = Field(
+        None, description="Must not be found in the body.", json_schema_extra=_of("http", "https")
+    )
+    digest: str | None = Field(
+        None, description="MD5 or SHA-256 of the body, hexadecimal.", json_schema_extra=_of("http", "https")
+    )
+    body_limit: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes of body that are read, default 262144.",
+        json_schema_extra=_of("http", "https"),
+    )
+    tls: Annotated[Tls, BeforeValidator(_truth_or_table)] | Literal[False] | None = Field(
+        None,
+        description="`true` or a table: speak TLS. https always does; the table says how.",
+        json_schema_extra=_of("https", "tcp", "smtp", "redis", "ftp", "imap", "pop"),
+    )
+    username: str | None = Field(
+        None,
+        description="Log in as.",
+        json_schema_extra=_of("http", "https", "redis", "ftp", "imap", "pop"),
+    )
+    password: str | None = Field(
+        None,
+        repr=False,
+        description="With this password.",
+        json_schema_extra={**_of("http", "https", "redis", "ftp", "imap", "pop"), "secret": True},
+    )
+    payload_size: int | None = Field(
+        None, ge=0, le=1400, description="Bytes in an echo request, default 56.", json_schema_extra=_of("ping")
+    )
+    send: Bytes | None = Field(
+        None,
+        repr=False,
+        description="Sent after the connection stands.",
+        json_schema_extra={**_of("tcp", "agent"), "secret": True},
+    )
+    expect: str | None = Field(
+        None,
+        description='The answer has to begin with this (text or `"hex:…"`). dns: an answer that has to be there.',
+        json_schema_extra=_of("tcp", "udp", "dns"),
+    )
+    expect_regex: str | None = Field(
+        None, description="Has to be found in the answer.", json_schema_extra=_of("tcp")
+    )
+    response_limit: int | None = Field(
+        None,
+        ge=1,
+        le=1 << 20,
+        description="Bytes of the answer that are looked at, default 4096.",
+        json_schema_extra=_of("tcp"),
+    )
+    helo_name: str | None = Field(
+        None, description='Our name in EHLO, default "localhost".', json_schema_extra=_of("smtp")
+    )
+    starttls: bool | None = Field(None, description="Ask for TLS.", json_schema_extra=_of("smtp"))
+    query_name: str | None = Field(
+        None, description='Name to ask for, default ".".', json_schema_extra=_of("dns")
+    )
+    query_type: str | None = Field(
+        None,
+        description='Record type, default "SOA"; "TYPE65" for others.',
+        json_schema_extra=_of("dns"),
+    )
+    recursion_desired: bool | None = Field(None, description="Default true.", json_schema_extra=_of("dns"))
+    payload: Bytes | None = Field(
+        None,
+        repr=False,
+        description="The datagram.",
+        json_schema_extra={**_of("udp"), "secret": True},
+    )
+    require_reply: bool | None = Field(
+        None,
+        description="Default false: up unless an ICMP error comes back.",
+        json_schema_extra=_of("udp"),
+    )
+    expect_mask: Bytes | None = Field(
+        None, description="Bits of `expect` that count.", json_schema_extra=_of("udp")
+    )
+    minimum_reply: Port | None = Field(
+        None, description="Bytes, default 0.", json_schema_extra=_of("udp")
+    )
+    maximum_reply: Port | None = Field(
+        None, description="Bytes, default 65535.", json_schema_extra=_of("udp")
+    )
+    command: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None,
+        description="Program and arguments; exit status 0 is up. It finds its target in LVSHA_CHECK_ADDRESS and "
+        "LVSHA_CHECK_PORT.",
+        json_schema_extra=_of("exec"),
+    )
+    user: str | None = Field(
+        None,
+        description="exec: whose rights it gets. sip: who is asked for. mysql, postgresql: who asks.",
+        json_schema_extra=_of("exec", "sip", "mysql", "postgresql"),
+    )
+    weight_from_exit: bool | None = Field(
+        None,
+        description="Exit status 2-255 is up with a weight of status - 2.",
+        json_schema_extra=_of("exec"),
+    )
+    present_is_up: bool | None = Field(
+        None,
+        description="Default false: the file takes the realserver out. true: it puts it in.",
+        json_schema_extra=_of("file"),
+    )
+    weight_from_content: bool | None = Field(
+        None, description="The file holds a percentage of the weight.", json_schema_extra=_of("file")
+    )
+    from_uri: str | None = Field(
+        None, description='Default "sip:lvsha@localhost".', json_schema_extra=_of("sip")
+    )
+    database: str | None = Field(
+        None, description='Default "postgres".', json_schema_extra=_of("mysql", "postgresql")
+    )
+
+
+class RealServer(Table):
+    """A machine that does the work. `"10.0.0.11:80"` is short for `{ address = "10.0.0.11:80" }`."""
+
+    address: HostPort = Field(description="Address, with a port where it differs from the service's.")
+    port: Port | None = Field(
+        None,
+        description="The port, written apart. Default: the service's. Only `nat` can have another than the "
+        "service's.",
+    )
+    name: Name | None = Field(
+        None,
+        description="In logs, status and commands; the same name in several services is the same machine. "
+        "Default: address and port.",
+    )
+    weight: Weight = Field(1, description="Share of new connections. 0: none, established ones go on.")
+    method: Literal["dr", "nat", "tun"] | None = Field(None, description="Default: the service's.")
+    tunnel: Tunnel | None = Field(None, description="Default: the service's.")
+    upper_threshold: int = Field(
+        0, ge=0, le=0x7FFFFFFF, description="Connections at which no new one comes. 0: no limit."
+    )
+    lower_threshold: int = Field(0, ge=0, le=0x7FFFFFFF, description="Connections at which they come again.")
+    on_failure: Literal["weight-zero", "remove"] | None = Field(None, description="Default: the service's.")
+    check: Annotated[Check, Shorthand("type")] | None = Field(
+        None, description="Keys that differ from the service's check."
+    )
+
+
+class Sorry(Table):
+    """Takes all connections when the quorum is lost. `"10.0.0.99:80"` is short for
+    `{ address = "10.0.0.99:80" }`."""
+
+    address: HostPort = Field(description="Address, with a port where it differs from the service's.")
+    port: Port | None = Field(None, description="The port, written apart. Default: the service's.")
+    weight: Annotated[int, Field(ge=1, le=65535)] = Field(1, description="Weight while it stands in.")
+    method: Literal["dr", "nat", "tun"] | None = Field(None, description="Default: the service's.")
+    tunnel: Tunnel | None = Field(None, description="Default: the service's.")
+
+
+SCHEDULERS = Literal[
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf", "twos"
+]
+
+
+class ServiceDefaults(Table):
+    """Keys of `[[service]]` for all of them at once."""
+
+    method: Literal["dr", "nat", "tun"] = Field(
+        "dr",
+        description="How packets reach realservers. `dr`: by their MAC address, answers go straight to the "
+        "client, so the director carries a fraction of the traffic; realservers hold the address on `lo` and "
+        "are on the same network. `tun`: the same through a tunnel, any network. `nat`: addresses rewritten "
+        "both ways, realservers route through the director, ports may differ.",
+    )
+    tunnel: Tunnel = Field(Tunnel(), description="For `tun`.")
+    scheduler: SCHEDULERS = Field(
+        "wlc", description="Who gets the next connection. `wlc`: the least loaded for its weight."
+    )
+    scheduler_flags: list[Literal["sh-fallback", "sh-port", "mh-fallback", "mh-port"]] = Field(
+        [],
+        description='Of the schedulers `sh` and `mh`. Their `-fallback` is always on with `on_failure = "weight-'
+        'zero"`: without it the clients hashed to a realserver of weight 0 get no answer.',
+    )
+    on_failure: Literal["weight-zero", "remove"] = Field(
+        "weight-zero",
+        description="What happens to a realserver that is down. `weight-zero`: established connections go on as "
+        "far as it still serves them. `remove`: their packets are dropped.",
+    )
+    quorum_unit: Literal["weight", "servers"] = Field(
+        "weight", description="What `quorum` and `hysteresis` count."
+    )
+    minimum_pooled_percent: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="This share of the realservers is never taken out, however many checks fail: a broken check "
+        "must not empty a pool. 0: no such brake.",
+    )
+    slow_start: Duration = Field(
+        0, description="A realserver that comes back reaches its full weight over this time. 0: at once."
+    )
+
+
+class Service(ServiceDefaults):
+    """A virtual service: an address and port (or a firewall mark) and the realservers behind it."""
+
+    name: Name | None = Field(
+        None, description='In logs, status and commands. Default: like `"tcp/10.0.0.10:80"`.'
+    )
+    address: Annotated[list[HostPort], Several] | None = Field(
+        None, description="Virtual address and port, or a list of them with the same realservers."
+    )
+    protocol: Annotated[list[Literal["tcp", "udp", "sctp"]], Several] = Field(
+        ["tcp"], description='"tcp", "udp" or "sctp", or a list of them.'
+    )
+    fwmark: int | None = Field(
+        None, ge=1, le=0xFFFFFFFF, description="Instead of an address: packets with this firewall mark."
+    )
+    family: Literal[4, 6] = Field(4, description="IP version of a `fwmark` service.")
+    one_packet: bool = Field(
+        False, description="Each datagram is scheduled alone (udp); such a service has no connections to keep."
+    )
+    persistence_timeout: Duration | None = Field(
+        None,
+        description="A client comes back to the same realserver within this time, in whole seconds. Default: no "
+        "persistence.",
+    )
+    persistence_netmask: Netmask | None = Field(
+        None,
+        description="Clients of one network of this size stick together. Default: each client alone.",
+    )
+    persistence_engine: Literal["sip"] | None = Field(
+        None, description="What makes a client the same, besides its address: `sip`, the call."
+    )
+    quorum: int = Field(
+        1, ge=1, le=0x7FFFFFFF, description="Alive weight that suffices for the service to count as up."
+    )
+    hysteresis: int = Field(
+        0,
+        ge=0,
+        le=0x7FFFFFFF,
+        description="Up again at quorum + hysteresis, down below quorum - hysteresis: no flapping in between.",
+    )
+    realservers: list[Annotated[RealServer, Shorthand("address")]] = Field(
+        [], description="Who does the work."
+    )
+    sorry: Annotated[Sorry, Shorthand("address")] | None = Field(
+        None, description="Who stands in when the quorum is lost."
+    )
+    check: Annotated[Check, Shorthand("type")] | None = Field(
+        None, description="Keys that differ from `[defaults.check]`."
+    )
+
+
+class Sync(Table):
+    """Connection synchronisation: the kernel's sync daemons, both roles on every director."""
+
+    enabled: bool = Field(
+        True, description="Without it a takeover resets every connection. Off for a director that stands alone."
+    )
+    interface: PerDirector[Interface] | None = Field(
+        None, description="Default: that of the first `[[vrrp]]`. A dedicated link keeps connections private."
+    )
+    syncid: Annotated[int, Field(ge=1, le=255)] | None = Field(
+        None,
+        description="The same on all directors of one cluster, and unlike any neighbour cluster's. Default: the "
+        "first `vrid`. 0 does not exist here: the kernel would take every cluster's connections for ours.",
+    )
+    group: AnyAddress | None = Field(None, description="Multicast group. Default: the kernel's, 224.0.0.81.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(8848, description="UDP port; the kernel's default.")
+    ttl: int = Field(
+        1, ge=1, le=255, description="1 keeps connections on the local network; more for a routed group."
+    )
+    maxlen: Annotated[int, Field(ge=1, le=65507)] | Literal["kernel"] = Field(
+        44,
+        description="Bytes of a sync message. 44 is one IPv4 entry: the next entry pushes the previous one out at "
+        "once, where the kernel's 1472 holds up to 40 young connections back for 2 to 3 s, and a crash loses "
+        'them. Above 9223 the kernel\'s count overflows and entries are lost. `"kernel"`: its default.',
+    )
+    nudge_interval: Duration = Field(
+        50 * MILLISECOND,
+        description="How often a MASTER pushes out the kernel's last part-filled message. 0: never.",
+    )
+    transport: Literal["multicast"] = Field(
+        "multicast", description="The kernel's own datagrams; interoperates with plain kernels and keepalived."
+    )
+
+
+class Timeouts(Table):
+    """How long IPVS keeps an idle connection. Left out: as the kernel has it."""
+
+    tcp: Duration | None = Field(
+        None, description="Established TCP; the kernel's is 15 m. Longer than your longest idle connection."
+    )
+    tcp_fin: Duration | None = Field(None, description="TCP after a FIN; the kernel's is 2 m.")
+    udp: Duration | None = Field(None, description="UDP; the kernel's is 5 m.")
+
+
+class Agent(Table):
+    """The daemons themselves."""
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="One line an event, as `name key=value …` or as a JSON object."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important event that gets a line."
+    )
+    run_dir: Directory = Field("/run/lvsha", description="Sockets; gone after a reboot.")
+    state_dir: Directory = Field(
+        "/var/lib/lvsha", description="What outlives a restart: roles, owned services, drains."
+    )
+    on_stop: Literal["remove", "keep"] = Field(
+        "remove",
+        description="What a planned stop does to our IPVS services. `remove` leaves the kernel as it was found; "
+        "`keep` lets a director without the agent go on forwarding.",
+    )
+    exclusive: bool = Field(
+        False,
+        description="Remove IPVS services that this file does not name. Off: those made by others are left "
+        "alone.",
+    )
+    drift_interval: Duration = Field(
+        500 * MILLISECOND,
+        description="How often the kernel's table is compared with the desired one: a deleted service is back "
+        "within a second.",
+    )
+    release_deadline: Duration = Field(
+        SECOND,
+        description="How long a planned hand-over keeps the addresses while it waits for the new MASTER's advert.",
+    )
+
+
+class Defaults(Table):
+    """Values for every check, virtual router and service that has none of its own."""
+
+    check: Annotated[Check, Shorthand("type")] = Field(Check(), description="For every check.")
+    vrrp: VrrpDefaults = Field(VrrpDefaults(), description="For every `[[vrrp]]`.")
+    service: ServiceDefaults = Field(ServiceDefaults(), description="For every `[[service]]`.")
+
+
+class Document(Table):
+    """A whole file."""
+
+    directors: dict[str, Director] = Field(
+        {},
+        description="The machines that share this file, by host name. Left out: a director that stands alone.",
+    )
+    defaults: Defaults = Field(Defaults(), description="Values for what follows.")
+    vrrp: list[Vrrp] = Field([], description="Virtual routers.")
+    service: list[Service] = Field([], description="Virtual services.")
+    sync: Sync = Field(Sync(), description="Connection synchronisation.")
+    timeouts: Timeouts = Field(Timeouts(), description="IPVS time-outs.")
+    sysctl: dict[str, int | str] = Field(
+        {},
+        description="`net.ipv4.vs.*` by short name, set while the agent runs and put back when it stops, over the "
+        'agent\'s own choices. `""` leaves one alone.',
+    )
+    agent: Agent = Field(Agent(), description="The daemons themselves.")
+
+
+SYSCTLS: dict[str, tuple[int, int] | None] = {
+    "am_droprate": (1, 1 << 20),
+    "amemthresh": (0, 1 << 30),
+    "backup_only": (0, 1),
+    "cache_bypass": (0, 1),
+    "conn_reuse_mode": (0, 3),
+    "conntrack": (0, 1),
+    "drop_entry": (0, 3),
+    "drop_packet": (0, 3),
+    "est_nice": (-20, 19),
+    "expire_nodest_conn": (0, 1),
+    "expire_quiescent_template": (0, 1),
+    "ignore_tunneled": (0, 1),
+    "nat_icmp_send": (0, 1),
+    "pmtu_disc": (0, 1),
+    "run_estimation": (0, 1),
+    "schedule_icmp": (0, 1),
+    "secure_tcp": (0, 3),
+    "sloppy_sctp": (0, 1),
+    "sloppy_tcp": (0, 1),
+    "snat_reroute": (0, 1),
+    "sync_persist_mode": (0, 1),
+    "sync_ports": (1, 64),
+    "sync_qlen_max": (1, 1 << 31),
+    "sync_refresh_period": (0, 1 << 20),
+    "sync_retries": (0, 3),
+    "sync_sock_size": (0, 1 << 30),
+    "sync_threshold": None,
+    "sync_version": (0, 1),
+}
+"""What may stand in ``[sysctl]``, with its range; ``sync_threshold`` is two numbers."""
+
+SECRET_KEYS = frozenset(
+    name
+    for model in (Vrrp, Check)
+    for name, field in model.model_fields.items()
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("secret")
+)
+"""Keys whose values never appear in a message, a log line or ``config show``."""
+
+
+def check_types_of(key: str) -> tuple[str, ...]:
+    """The check types that a key of ``Check`` belongs to; empty: all."""
+    extra = Check.model_fields[key].json_schema_extra
+    types = extra.get("types", []) if isinstance(extra, dict) else []
+    return tuple(str(kind) for kind in types) if isinstance(types, list) else ()
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a file, for editors."""
+    schema = Document.model_json_schema()
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "lvsha configuration",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+    return schema
