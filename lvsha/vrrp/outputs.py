@@ -10,7 +10,8 @@ from enum import StrEnum
 from lvsha.core.addr import Address
 from lvsha.core.errors import DropReason
 from lvsha.core.machine import Action, Event
-from lvsha.vrrp.settings import ArpForm, Prefix
+from lvsha.vrrp.settings import Prefix
+from lvsha.wire.arp import ArpForm
 
 
 class Reason(StrEnum):

@@ -6,34 +6,18 @@ appear only in ``wire.vrrp``.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.wire.arp import ArpForm
+from lvsha.wire.vrrp import CENTISECOND, ChecksumForm
 
 Prefix = IPv4Interface | IPv6Interface
 """An address with the length of its network, as it is bound to an interface."""
 
-CENTISECOND = 10 * MILLISECOND
 OWNER_PRIORITY = 255
 """RFC 9568 section 5.2.4: the router whose own address the virtual one is."""
-
-
-class ArpForm(StrEnum):
-    """The two shapes of a gratuitous ARP; hosts exist that believe only one of them."""
-
-    REQUEST = "request"
-    REPLY = "reply"
-
-
-class ChecksumForm(StrEnum):
-    """What a v3 checksum over IPv4 covers. Both are accepted; this is what we send."""
-
-    PSEUDO_HEADER = "pseudo-header"
-    """RFC 5798 as deployed: keepalived's default, and it refuses the other."""
-    MESSAGE = "message"
-    """RFC 9568 section 5.2.8: the VRRP message alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,108 @@
+"""ICMPv6 Neighbor Advertisements, RFC 4861 section 4.4.
+
+::
+
+     0                   1                   2                   3
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    +---------------+---------------+-------------------------------+
+    |  Type (136)   |    Code (0)   |           Checksum            |
+    +-+-+-+---------+---------------+-------------------------------+
+    |R|S|O|                       Reserved                          |
+    +-+-+-+---------------------------------------------------------+
+    |                   Target Address (16 bytes)                   |
+    +---------------------------------------------------------------+
+    |  Options: type, length in units of 8 bytes, value             |
+    +---------------------------------------------------------------+
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from lvsha.core.errors import DecodeError, DropReason, StateError
+from lvsha.wire.checksum import checksum_holds, internet_checksum, pseudo_header
+
+IP_PROTOCOL = 58
+TYPE = 136
+HOP_LIMIT = 255
+"""RFC 4861 section 7.1.2: receivers refuse anything else."""
+ALL_NODES = IPv6Address("ff02::1")
+SIZE = 24
+_TARGET_LINK_LAYER = 2
+_ROUTER, _SOLICITED, _OVERRIDE = 0x80, 0x40, 0x20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborAdvertisement:
+    target: IPv6Address
+    router: bool
+    solicited: bool
+    override: bool
+    mac: bytes | None
+    """Target link-layer address option; None: absent."""
+
+
+def decode_neighbor_advertisement(
+    message: bytes, *, source: IPv6Address, destination: IPv6Address
+) -> NeighborAdvertisement:
+    """Parse an ICMPv6 message. The hop limit is the caller's: it must be 255.
+
+    Raises:
+        DecodeError: ``TRUNCATED``, ``BAD_TYPE``, ``BAD_CHECKSUM`` or ``BAD_OPTION_LENGTH``.
+    """
+    if len(message) < SIZE:
+        raise DecodeError(
+            DropReason.TRUNCATED, f"{len(message)} bytes, an advertisement takes {SIZE}", offset=len(message)
+        )
+    if message[0] != TYPE or message[1] != 0:
+        raise DecodeError(DropReason.BAD_TYPE, f"ICMPv6 type {message[0]} code {message[1]}", offset=0)
+    header = pseudo_header(source=source, destination=destination, protocol=IP_PROTOCOL, length=len(message))
+    if not checksum_holds(message + header):
+        raise DecodeError(DropReason.BAD_CHECKSUM, "ICMPv6 checksum", offset=2)
+    mac = None
+    at = SIZE
+    while at < len(message):
+        size = message[at + 1] * 8 if at + 1 < len(message) else 0
+        if size == 0 or at + size > len(message):
+            # RFC 4861 section 4.6: an option of length 0 would never end.
+            raise DecodeError(DropReason.BAD_OPTION_LENGTH, f"option of {size} bytes", offset=at)
+        if message[at] == _TARGET_LINK_LAYER and size == 8:
+            mac = message[at + 2 : at + 8]
+        at += size
+    return NeighborAdvertisement(
+        target=IPv6Address(message[8:24]),
+        router=bool(message[4] & _ROUTER),
+        solicited=bool(message[4] & _SOLICITED),
+        override=bool(message[4] & _OVERRIDE),
+        mac=mac,
+    )
+
+
+def encode_neighbor_advertisement(
+    advert: NeighborAdvertisement, *, source: IPv6Address, destination: IPv6Address
+) -> bytes:
+    """The ICMPv6 message, checksum included; it is to leave with hop limit 255.
+
+    Raises:
+        StateError: a hardware address that is not six bytes long.
+    """
+    if advert.mac is not None and len(advert.mac) != 6:
+        raise StateError("a hardware address has six bytes")
+    flags = (
+        (_ROUTER if advert.router else 0)
+        | (_SOLICITED if advert.solicited else 0)
+        | (_OVERRIDE if advert.override else 0)
+    )
+    option = bytes((_TARGET_LINK_LAYER, 1)) + advert.mac if advert.mac is not None else b""
+    rest = bytes((flags, 0, 0, 0)) + advert.target.packed + option
+    message = bytes((TYPE, 0, 0, 0)) + rest
+    header = pseudo_header(source=source, destination=destination, protocol=IP_PROTOCOL, length=len(message))
+    return bytes((TYPE, 0)) + internet_checksum(message + header).to_bytes(2, "big") + rest
+
+
+def unsolicited_advertisement(*, mac: bytes, address: IPv6Address) -> bytes:
+    """Tell all nodes that ``address`` is at ``mac``; sent from the address itself.
+
+    Router and Override set, Solicited clear, as RFC 9568 section 6.4.2 wants it.
+    """
+    advert = NeighborAdvertisement(target=address, router=True, solicited=False, override=True, mac=mac)
+    return encode_neighbor_advertisement(advert, source=address, destination=ALL_NODES)
