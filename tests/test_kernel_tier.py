@@ -1,0 +1,124 @@
+"""The kernel tier must not be green for a test that did not run."""
+
+import sys
+
+import pytest
+
+from tests import kernel_tier
+
+TESTS = """
+import pytest
+
+def test_on_the_host():
+    pass
+
+@pytest.mark.kernel
+def test_passes():
+    pass
+
+@pytest.mark.kernel
+def test_fails():
+    print("printed in the guest")
+    assert 1 == 2
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("word", ["a b", "c[d]"])
+def test_words(word):
+    pass
+"""
+
+CONFTEST = "from tests.kernel_tier import pytest_addoption, pytest_configure, pytest_report_header"
+
+INI = """
+[pytest]
+markers = kernel: needs a kernel with IPVS
+asyncio_default_fixture_loop_scope = function
+"""
+
+NO_GUEST = f"--kernel-guest={sys.executable} -c 'import sys; print(\"no linux.uml\"); sys.exit(3)'"
+
+RUNS_IT = "--kernel-guest=env LVSHA_IN_GUEST=1"
+"""A guest that is this very machine: everything but the kernel is real."""
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeini(INI)
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_inner=TESTS)
+    return pytester
+
+
+def test_outcomes_of_the_guest_are_counted_in_one_closing_line(inner: pytest.Pytester) -> None:
+    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT)
+
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["*assert 1 == 2*", "*printed in the guest*"])
+
+
+def test_kernel_tests_run_in_the_guest_and_the_others_do_not(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        test_inner="""
+        import os, pytest
+        def test_host(): assert "LVSHA_IN_GUEST" not in os.environ
+        @pytest.mark.kernel
+        def test_guest(): assert "LVSHA_IN_GUEST" in os.environ
+        """
+    )
+
+    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT)
+
+    result.assert_outcomes(passed=2)
+
+
+def test_deselected_kernel_tests_boot_no_guest(inner: pytest.Pytester) -> None:
+    result = inner.runpytest_inprocess("--kernel=guest", NO_GUEST, "-m", "not kernel")
+
+    result.assert_outcomes(passed=1, deselected=4)
+
+
+def test_guest_that_cannot_start_fails_every_kernel_test(inner: pytest.Pytester) -> None:
+    result = inner.runpytest_inprocess("--kernel=guest", NO_GUEST)
+
+    result.assert_outcomes(passed=1, failed=4)
+    result.stdout.fnmatch_lines(["*no linux.uml*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_guest_that_dies_half_way_keeps_what_it_reported_and_fails_the_rest(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        test_inner="""
+        import os, pytest
+        @pytest.mark.kernel
+        def test_before(): pass
+        @pytest.mark.kernel
+        def test_dies(): os._exit(0)
+        @pytest.mark.kernel
+        def test_after(): pass
+        """
+    )
+
+    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT)
+
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["*no outcome came out of the guest*", "*not run: the guest ended at*test_dies*"]
+    )
+
+
+def test_guest_that_hangs_is_ended_and_fails(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_tier, "BOOT_S", 0)
+    monkeypatch.setattr(kernel_tier, "GRACE_S", 0)
+
+    result = inner.runpytest_inprocess(
+        "--kernel=guest", "--kernel-guest=sh -c 'echo alive; sleep 100; true'", "-o", "timeout=0.3"
+    )
+
+    result.assert_outcomes(passed=1, failed=4)
+    result.stdout.fnmatch_lines(["*exit status: -15*", "*alive*"])
+
+
+def test_first_failure_ends_the_guest_with_exitfirst(inner: pytest.Pytester) -> None:
+    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT, "-x")
+
+    result.assert_outcomes(passed=2, failed=1)
