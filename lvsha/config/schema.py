@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -210,6 +209,13 @@ def parse_status(value: object) -> tuple[int, int]:
     return low, high
 
 
+def parse_sysctl(value: object) -> str:
+    """A kernel setting's value as it is written to /proc."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("is a number, or text in quotes")
+    return str(value)
+
+
 def _text_schema(title: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "title": title, "examples": list(examples)})
 
@@ -249,6 +255,11 @@ Status = Annotated[
             ],
         }
     ),
+]
+SysctlValue = Annotated[
+    str,
+    PlainValidator(parse_sysctl),
+    WithJsonSchema({"title": "number or text", "anyOf": [{"type": "integer"}, {"type": "string"}]}),
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Weight = Annotated[int, Field(ge=0, le=65535)]
@@ -345,7 +356,21 @@ class Several:
 
 
 def _truth_or_table(value: object) -> object:
-    return {} if value is True else value
+    return {} if value is True else None if value is False else value
+
+
+class TruthOrTable:
+    """A table whose defaults may be written as ``true``, and its absence as ``false``."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_truth_or_table, handler(source))
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        inner = handler(schema)
+        tables = [form for form in inner.get("anyOf", [inner]) if form.get("type") != "null"]
+        return {"anyOf": [{"type": "boolean"}, *tables]}
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -362,34 +387,51 @@ class Director(Table):
     `--node` says."""
 
     address: Host | None = Field(
-        None,
-        description="Where the other directors reach it. Tells a machine who it is when its host name is not "
-        "in the table, and is the peer's address when `vrrp.unicast` is set.",
+        default=None,
+        description=(
+            "Where the other directors reach it. Tells a machine who it is when its host name is "
+            "not in the table, and is the peer's address when `vrrp.unicast` is set."
+        ),
     )
     priority: Priority | None = Field(
-        None,
-        description="VRRP priority wherever a `[[vrrp]]` gives none. The highest one becomes MASTER when both "
-        "start together. 255: the owner of the address.",
+        default=None,
+        description=(
+            "VRRP priority wherever a `[[vrrp]]` gives none. The highest one becomes MASTER when "
+            "both start together. 255: the owner of the address."
+        ),
     )
 
 
 class Garp(Table):
-    """How neighbours are told where an address is now: gratuitous ARP, unsolicited neighbour advertisements."""
+    """How neighbours are told where an address is now: gratuitous ARP, unsolicited NA for IPv6."""
 
     repeat: int = Field(
-        5, ge=1, le=100, description="Times each address is announced after a takeover; any one may be lost."
+        default=5,
+        ge=1,
+        le=100,
+        description="Times each address is announced after a takeover; any one may be lost.",
     )
-    interval: Duration = Field(SECOND, description="Between those repeats.")
+    interval: Duration = Field(
+        default=500 * MILLISECOND,
+        description="Between two of those; switches lose frames just while they relearn.",
+    )
     refresh: Duration = Field(
-        60 * SECOND,
-        description="A MASTER announces its addresses again this often, so that a neighbour that was away, or "
-        "was told wrong by the other director, finds the way back. `0` switches it off.",
+        default=60 * SECOND,
+        description=(
+            "A MASTER announces its addresses again this often, so that a neighbour that was "
+            "away, or was told wrong by the other director, finds the way back. `0` switches it "
+            "off."
+        ),
     )
-    packets_per_ms: int = Field(
-        10,
+    packets_per_millisecond: int = Field(
+        default=32,
         ge=1,
         le=1000,
         description="Pace of announcements, so that hundreds of addresses never delay an advert.",
+    )
+    forms: Annotated[list[Literal["request", "reply"]], Field(min_length=1)] = Field(
+        default=["request", "reply"],
+        description="Of a gratuitous ARP; there are hosts that believe only one.",
     )
 
 
@@ -397,71 +439,127 @@ class VrrpDefaults(Table):
     """Keys of `[[vrrp]]` for all of them at once."""
 
     version: Literal[2, 3] = Field(
-        3,
-        description="VRRP version. 3 has adverts below a second and IPv6; 2 is for peers that know no other.",
+        default=3,
+        description=(
+            "VRRP version. 3 has adverts below a second and IPv6; 2 is for peers that know no other."
+        ),
     )
     priority: PerDirector[Priority] | None = Field(
-        None,
-        description="1-255; 255 is the owner of the address. Left out: the director's own, else 100. Give the "
-        "directors different ones: a tie is decided by the higher primary address.",
+        default=None,
+        description=(
+            "1-255; 255 is the owner of the address. Left out: the director's own, else 100. Give"
+            " the directors different ones: a tie is decided by the higher primary address."
+        ),
     )
     advert_interval: Duration | None = Field(
-        None,
-        description='How often a MASTER is heard; a dead one is missed after three of them. Default "100ms" with '
-        'version 3: a takeover in a third of a second; "1s" with version 2, which knows whole seconds only. '
-        "Version 3: 10 ms to 40.95 s in steps of 10 ms.",
+        default=None,
+        description=(
+            "How often a MASTER is heard; a dead one is missed after three of them. Default "
+            '"100ms" with version 3: a takeover in a third of a second; "1s" with version 2, '
+            "which knows whole seconds only. Version 3: 10 ms to 40.95 s in steps of 10 ms."
+        ),
     )
     preempt: PerDirector[bool] = Field(
-        False,
-        description="Whether a director with a higher priority takes the role back when it returns. Off: a "
-        "returning director does not hold the connections that were made while it was away, and taking the "
-        "address would reset them; `lvsha switchover` moves the role after they have been copied.",
+        default=False,
+        description=(
+            "Whether a director with a higher priority takes the role back when it returns. Off: "
+            "a returning director does not hold the connections that were made while it was away,"
+            " and taking the address would reset them; `lvsha switchover` moves the role after "
+            "they have been copied."
+        ),
     )
     preempt_delay: PerDirector[Duration] = Field(
-        0, description="How long it waits before it does. Has no effect without `preempt`."
+        default=0, description="How long it waits before it does. Has no effect without `preempt`."
     )
     unicast: bool = Field(
-        False,
-        description="Adverts go to the other directors' addresses instead of the multicast group, for networks "
-        "that carry no multicast (clouds). All directors need the same value.",
+        default=False,
+        description=(
+            "Adverts go to the other directors' addresses instead of the multicast group, for "
+            "networks that carry no multicast (clouds). All directors need the same value."
+        ),
     )
     password: Annotated[str, Field(min_length=1, max_length=8)] | None = Field(
-        None,
+        default=None,
         repr=False,
-        description="Version 2's plain-text password, for peers that insist. It travels in clear and keeps "
-        "nobody out; version 3 has none.",
+        description=(
+            "Version 2's plain-text password, for peers that insist. It travels in clear and "
+            "keeps nobody out; version 3 has none."
+        ),
         json_schema_extra={"secret": True},
     )
-    garp: Garp = Field(Garp(), description="Announcements to neighbours.")
+    min_ttl: int = Field(
+        default=255,
+        ge=1,
+        le=255,
+        description=(
+            "Least TTL of a unicast peer's adverts. Less than 255 only for peers behind a router:"
+            " it is what keeps strangers' adverts out."
+        ),
+    )
+    checksum: Literal["pseudo-header", "message"] = Field(
+        default="pseudo-header",
+        description=(
+            "What version 3's checksum over IPv4 covers in our adverts: with the pseudo-header as"
+            " deployed, or the message alone as RFC 9568 says. Both are accepted."
+        ),
+    )
+    strict_addresses: bool = Field(
+        default=False,
+        description=(
+            "Drop adverts that name other addresses than ours. Off: while the list is being "
+            "changed it would make two MASTERs."
+        ),
+    )
+    no_address_detection: bool = Field(
+        default=True,
+        description=(
+            "IPv6: addresses come without duplicate address detection, which would hold them back"
+            " for a second."
+        ),
+    )
+    release_deadline: Duration = Field(
+        default=SECOND,
+        description="How long a planned hand-over keeps the addresses while nobody else has taken them.",
+    )
+    garp: Garp = Field(default=Garp(), description="Announcements to neighbours.")
 
 
 class Vrrp(VrrpDefaults):
     """A virtual router: addresses that exactly one director holds."""
 
     name: Name | None = Field(
-        None, description='In logs, status and commands. Default: `"<interface>-<vrid>"`.'
+        default=None, description='In logs, status and commands. Default: `"<interface>-<vrid>"`.'
     )
     interface: PerDirector[Interface] = Field(description="Carries the adverts and the addresses.")
     vrid: int = Field(
         ge=1,
         le=255,
-        description="Virtual router ID: the same on all directors, and used by nobody else on that network.",
+        description=(
+            "Virtual router ID: the same on all directors, and used by nobody else on that network."
+        ),
     )
     addresses: list[Prefix] = Field(
         min_length=1,
-        description="The virtual addresses, all of one family. Without `/prefix`: the address alone (/32, /128).",
+        description=(
+            "The virtual addresses, all of one family. Without `/prefix`: the address alone (/32, /128)."
+        ),
     )
     excluded_addresses: list[Prefix] = Field(
-        [], description="Move with the others but are not named in the adverts; may be of the other family."
+        default=[],
+        description="Move with the others but are not named in the adverts; may be of the other family.",
     )
     unicast_peers: PerDirector[list[Host]] | None = Field(
-        None,
-        description="Unicast to these instead of the addresses in `[directors]`. A director leaves out its own, "
-        "so one list serves all.",
+        default=None,
+        description=(
+            "Unicast to these instead of the addresses in `[directors]`. A director leaves out "
+            "its own, so one list serves all."
+        ),
     )
     source_address: PerDirector[Host] | None = Field(
-        None,
-        description="Source of the adverts. Default: the director's address with unicast, else the interface's.",
+        default=None,
+        description=(
+            "Source of the adverts. Default: the director's address with unicast, else the interface's."
+        ),
     )
 
 
@@ -469,11 +567,12 @@ class Tunnel(Table):
     """How packets are wrapped on their way to a realserver (`method = "tun"`)."""
 
     type: Literal["ipip", "gue", "gre"] = Field(
-        "ipip", description="ipip costs least; gue and gre pass routers and firewalls that ipip does not."
+        default="ipip",
+        description="ipip costs least; gue and gre pass routers and firewalls that ipip does not.",
     )
-    port: Port = Field(0, description="UDP port of gue, which needs one.")
+    port: Port = Field(default=0, description="UDP port of gue, which needs one.")
     checksum: Literal["none", "csum", "remcsum"] = Field(
-        "none", description="Of the outer packet; `remcsum` with gue only."
+        default="none", description="Of the outer packet; `remcsum` with gue only."
     )
 
 
@@ -481,25 +580,29 @@ class Tls(Table):
     """How TLS is spoken to a realserver."""
 
     verify: bool = Field(
-        True,
-        description="The certificate has to be valid. A check that accepts any certificate finds an expired one "
-        "only after the clients do.",
+        default=True,
+        description=(
+            "The certificate has to be valid. A check that accepts any certificate finds an "
+            "expired one only after the clients do."
+        ),
     )
     server_name: str | None = Field(
-        None,
-        description="SNI, and the name that the certificate has to carry. Default: the host of the request, else "
-        "the address.",
+        default=None,
+        description=(
+            "SNI, and the name that the certificate has to carry. Default: the host of the "
+            "request, else the address."
+        ),
     )
     ca_file: Directory | None = Field(
-        None, description="PEM file of trusted authorities. Default: the system's."
+        default=None, description="PEM file of trusted authorities. Default: the system's."
     )
     certificate_file: Directory | None = Field(
-        None, description="PEM file of our own certificate, if asked for one."
+        default=None, description="PEM file of our own certificate, if asked for one."
     )
-    key_file: Directory | None = Field(None, description="Its key.")
-    alpn: list[str] = Field([], description="Protocols to offer.")
+    key_file: Directory | None = Field(default=None, description="Its key.")
+    alpn: list[str] = Field(default=[], description="Protocols to offer.")
     expiry_warning: Duration = Field(
-        0, description="A certificate that ends within this time is reported. `0`: never."
+        default=0, description="A certificate that ends within this time is reported. `0`: never."
     )
 
 
@@ -536,213 +639,238 @@ class Check(Table):
     the service's, then `[defaults.check]`. `check = "tcp"` is short for `check = { type = "tcp" }`."""
 
     type: CHECK_TYPES | None = Field(
-        None,
-        description='What is asked. Default: "tcp" where there is a TCP port, else "ping". "on": never asked, '
-        'always up. "off": always down.',
+        default=None,
+        description=(
+            'What is asked. Default: "tcp" where there is a TCP port, else "ping". "on": never '
+            'asked, always up. "off": always down.'
+        ),
     )
-    address: Host | None = Field(None, description="Where to ask. Default: the realserver.")
+    address: Host | None = Field(default=None, description="Where to ask. Default: the realserver.")
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        None, description="Default: the realserver's, else the service's."
+        default=None, description="Default: the realserver's, else the service's."
     )
-    interval: Duration = Field(SECOND, description="From start to start while nothing changes.")
+    interval: Duration = Field(default=SECOND, description="From start to start while nothing changes.")
     fast_interval: Duration = Field(
-        500 * MILLISECOND,
-        description="From start to start while the last answers contradict the state: a suspicion is settled "
-        "quickly without asking a healthy pool more often.",
+        default=500 * MILLISECOND,
+        description=(
+            "From start to start while the last answers contradict the state: a suspicion is "
+            "settled quickly without asking a healthy pool more often."
+        ),
     )
-    timeout: Duration = Field(SECOND, description="For the whole check, from connect to verdict.")
+    timeout: Duration = Field(default=SECOND, description="For the whole check, from connect to verdict.")
     rise: int = Field(
-        2, ge=1, le=1000, description="Good answers in a row that bring a realserver back; one could be luck."
+        default=2,
+        ge=1,
+        le=1000,
+        description="Good answers in a row that bring a realserver back; one could be luck.",
     )
     fall: int = Field(
-        3,
+        default=3,
         ge=1,
         le=1000,
         description="Bad answers in a row that take it out; one may be a lost packet.",
     )
     initial: Literal["down", "up"] = Field(
-        "down",
-        description="Before the first answer. `down`: no client meets a realserver that was never seen alive.",
+        default="down",
+        description=(
+            "Before the first answer. `down`: no client meets a realserver that was never seen alive."
+        ),
     )
     jitter_percent: int = Field(
-        5,
+        default=5,
         ge=0,
         le=50,
         description="Intervals vary by this share, so that checks that coincide drift apart.",
     )
     bind_address: PerDirector[Host] | None = Field(
-        None, description="Source address. Default: the kernel chooses."
+        default=None, description="Source address. Default: the kernel chooses."
     )
-    bind_port: Port = Field(0, description="Source port. `0`: any.")
+    bind_port: Port = Field(default=0, description="Source port. `0`: any.")
     bind_interface: PerDirector[Interface] | None = Field(
-        None, description="Out of this interface only (SO_BINDTODEVICE)."
+        default=None, description="Out of this interface only (SO_BINDTODEVICE)."
     )
     fwmark: int = Field(
-        0,
+        default=0,
         ge=0,
         le=0xFFFFFFFF,
         description="Mark of the check's packets, to steer them by a policy route.",
     )
 
     path: str | None = Field(
-        None,
+        default=None,
         description='http, https: the page, default "/". file: the file that is a switch.',
         json_schema_extra=_of("http", "https", "file"),
     )
     method: str | None = Field(
-        None, description='Request method, default "GET".', json_schema_extra=_of("http", "https")
+        default=None, description='Request method, default "GET".', json_schema_extra=_of("http", "https")
     )
     host: str | None = Field(
-        None,
+        default=None,
         description="Host header. Default: the realserver's address.",
         json_schema_extra=_of("http", "https"),
     )
     version: Literal["1.0", "1.1"] | None = Field(
-        None, description='HTTP version, default "1.1".', json_schema_extra=_of("http", "https")
+        default=None, description='HTTP version, default "1.1".', json_schema_extra=_of("http", "https")
     )
     headers: dict[str, str] = Field(
-        {},
+        default={},
         repr=False,
         description="Further request headers.",
         json_schema_extra={**_of("http", "https"), "secret": True},
     )
     body: Bytes | None = Field(
-        None,
+        default=None,
         repr=False,
         description="Request body.",
         json_schema_extra={**_of("http", "https"), "secret": True},
     )
     authorization: str | None = Field(
-        None,
+        default=None,
         repr=False,
-        description='Authorization header, `"Bearer …"`; for a name and a password use `username` and `password`.',
+        description=(
+            'Authorization header, `"Bearer …"`; for a name and a password use `username` and `password`.'
+        ),
         json_schema_extra={**_of("http", "https"), "secret": True},
     )
     status: Annotated[list[Status], Several] | None = Field(
-        None,
-        description='Good status codes, `200`, `"200-299"` or a list. Default: 200-299; a redirect is no proof '
-        "that the page works.",
+        default=None,
+        description=(
+            'Good status codes, `200`, `"200-299"` or a list. Default: 200-299; a redirect is no '
+            "proof that the page works."
+        ),
         json_schema_extra=_of("http", "https", "sip"),
     )
     body_regex: str | None = Field(
-        None,
+        default=None,
         description="Has to be found in the body (Python syntax).",
         json_schema_extra=_of("http", "https"),
     )
     body_regex_absent: str | None = Field(
-        None, description="Must not be found in the body.", json_schema_extra=_of("http", "https")
+        default=None, description="Must not be found in the body.", json_schema_extra=_of("http", "https")
     )
     digest: str | None = Field(
-        None, description="MD5 or SHA-256 of the body, hexadecimal.", json_schema_extra=_of("http", "https")
+        default=None,
+        description="MD5 or SHA-256 of the body, hexadecimal.",
+        json_schema_extra=_of("http", "https"),
     )
     body_limit: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="Bytes of body that are read, default 262144.",
         json_schema_extra=_of("http", "https"),
     )
-    tls: Annotated[Tls, BeforeValidator(_truth_or_table)] | Literal[False] | None = Field(
-        None,
+    tls: Annotated[Tls | None, TruthOrTable] = Field(
+        default=None,
         description="`true` or a table: speak TLS. https always does; the table says how.",
         json_schema_extra=_of("https", "tcp", "smtp", "redis", "ftp", "imap", "pop"),
     )
     username: str | None = Field(
-        None,
+        default=None,
         description="Log in as.",
         json_schema_extra=_of("http", "https", "redis", "ftp", "imap", "pop"),
     )
     password: str | None = Field(
-        None,
+        default=None,
         repr=False,
         description="With this password.",
         json_schema_extra={**_of("http", "https", "redis", "ftp", "imap", "pop"), "secret": True},
     )
     payload_size: int | None = Field(
-        None, ge=0, le=1400, description="Bytes in an echo request, default 56.", json_schema_extra=_of("ping")
+        default=None,
+        ge=0,
+        le=1400,
+        description="Bytes in an echo request, default 56.",
+        json_schema_extra=_of("ping"),
     )
     send: Bytes | None = Field(
-        None,
+        default=None,
         repr=False,
         description="Sent after the connection stands.",
         json_schema_extra={**_of("tcp", "agent"), "secret": True},
     )
     expect: str | None = Field(
-        None,
-        description='The answer has to begin with this (text or `"hex:…"`). dns: an answer that has to be there.',
+        default=None,
+        description=(
+            'The answer has to begin with this (text or `"hex:…"`). dns: an answer that has to be there.'
+        ),
         json_schema_extra=_of("tcp", "udp", "dns"),
     )
     expect_regex: str | None = Field(
-        None, description="Has to be found in the answer.", json_schema_extra=_of("tcp")
+        default=None, description="Has to be found in the answer.", json_schema_extra=_of("tcp")
     )
     response_limit: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=1 << 20,
         description="Bytes of the answer that are looked at, default 4096.",
         json_schema_extra=_of("tcp"),
     )
     helo_name: str | None = Field(
-        None, description='Our name in EHLO, default "localhost".', json_schema_extra=_of("smtp")
+        default=None, description='Our name in EHLO, default "localhost".', json_schema_extra=_of("smtp")
     )
-    starttls: bool | None = Field(None, description="Ask for TLS.", json_schema_extra=_of("smtp"))
+    starttls: bool | None = Field(default=None, description="Ask for TLS.", json_schema_extra=_of("smtp"))
     query_name: str | None = Field(
-        None, description='Name to ask for, default ".".', json_schema_extra=_of("dns")
+        default=None, description='Name to ask for, default ".".', json_schema_extra=_of("dns")
     )
     query_type: str | None = Field(
-        None,
+        default=None,
         description='Record type, default "SOA"; "TYPE65" for others.',
         json_schema_extra=_of("dns"),
     )
-    recursion_desired: bool | None = Field(None, description="Default true.", json_schema_extra=_of("dns"))
+    recursion_desired: bool | None = Field(
+        default=None, description="Default true.", json_schema_extra=_of("dns")
+    )
     payload: Bytes | None = Field(
-        None,
+        default=None,
         repr=False,
         description="The datagram.",
         json_schema_extra={**_of("udp"), "secret": True},
     )
     require_reply: bool | None = Field(
-        None,
+        default=None,
         description="Default false: up unless an ICMP error comes back.",
         json_schema_extra=_of("udp"),
     )
     expect_mask: Bytes | None = Field(
-        None, description="Bits of `expect` that count.", json_schema_extra=_of("udp")
+        default=None, description="Bits of `expect` that count.", json_schema_extra=_of("udp")
     )
     minimum_reply: Port | None = Field(
-        None, description="Bytes, default 0.", json_schema_extra=_of("udp")
+        default=None, description="Bytes, default 0.", json_schema_extra=_of("udp")
     )
     maximum_reply: Port | None = Field(
-        None, description="Bytes, default 65535.", json_schema_extra=_of("udp")
+        default=None, description="Bytes, default 65535.", json_schema_extra=_of("udp")
     )
     command: Annotated[list[str], Field(min_length=1)] | None = Field(
-        None,
-        description="Program and arguments; exit status 0 is up. It finds its target in LVSHA_CHECK_ADDRESS and "
-        "LVSHA_CHECK_PORT.",
+        default=None,
+        description=(
+            "Program and arguments; exit status 0 is up. It finds its target in "
+            "LVSHA_CHECK_ADDRESS and LVSHA_CHECK_PORT."
+        ),
         json_schema_extra=_of("exec"),
     )
     user: str | None = Field(
-        None,
+        default=None,
         description="exec: whose rights it gets. sip: who is asked for. mysql, postgresql: who asks.",
         json_schema_extra=_of("exec", "sip", "mysql", "postgresql"),
     )
     weight_from_exit: bool | None = Field(
-        None,
+        default=None,
         description="Exit status 2-255 is up with a weight of status - 2.",
         json_schema_extra=_of("exec"),
     )
     present_is_up: bool | None = Field(
-        None,
+        default=None,
         description="Default false: the file takes the realserver out. true: it puts it in.",
         json_schema_extra=_of("file"),
     )
     weight_from_content: bool | None = Field(
-        None, description="The file holds a percentage of the weight.", json_schema_extra=_of("file")
+        default=None, description="The file holds a percentage of the weight.", json_schema_extra=_of("file")
     )
     from_uri: str | None = Field(
-        None, description='Default "sip:lvsha@localhost".', json_schema_extra=_of("sip")
+        default=None, description='Default "sip:lvsha@localhost".', json_schema_extra=_of("sip")
     )
     database: str | None = Field(
-        None, description='Default "postgres".', json_schema_extra=_of("mysql", "postgresql")
+        default=None, description='Default "postgres".', json_schema_extra=_of("mysql", "postgresql")
     )
 
 
@@ -751,25 +879,34 @@ class RealServer(Table):
 
     address: HostPort = Field(description="Address, with a port where it differs from the service's.")
     port: Port | None = Field(
-        None,
-        description="The port, written apart. Default: the service's. Only `nat` can have another than the "
-        "service's.",
+        default=None,
+        description=(
+            "The port, written apart. Default: the service's. Only `nat` can have another than the service's."
+        ),
     )
     name: Name | None = Field(
-        None,
-        description="In logs, status and commands; the same name in several services is the same machine. "
-        "Default: address and port.",
+        default=None,
+        description=(
+            "In logs, status and commands; the same name in several services is the same machine."
+            " Default: address and port."
+        ),
     )
-    weight: Weight = Field(1, description="Share of new connections. 0: none, established ones go on.")
-    method: Literal["dr", "nat", "tun"] | None = Field(None, description="Default: the service's.")
-    tunnel: Tunnel | None = Field(None, description="Default: the service's.")
+    weight: Weight = Field(
+        default=1, description="Share of new connections. 0: none, established ones go on."
+    )
+    method: Literal["dr", "nat", "tun"] | None = Field(default=None, description="Default: the service's.")
+    tunnel: Tunnel | None = Field(default=None, description="Default: the service's.")
     upper_threshold: int = Field(
-        0, ge=0, le=0x7FFFFFFF, description="Connections at which no new one comes. 0: no limit."
+        default=0, ge=0, le=0x7FFFFFFF, description="Connections at which no new one comes. 0: no limit."
     )
-    lower_threshold: int = Field(0, ge=0, le=0x7FFFFFFF, description="Connections at which they come again.")
-    on_failure: Literal["weight-zero", "remove"] | None = Field(None, description="Default: the service's.")
+    lower_threshold: int = Field(
+        default=0, ge=0, le=0x7FFFFFFF, description="Connections at which they come again."
+    )
+    on_failure: Literal["weight-zero", "remove"] | None = Field(
+        default=None, description="Default: the service's."
+    )
     check: Annotated[Check, Shorthand("type")] | None = Field(
-        None, description="Keys that differ from the service's check."
+        default=None, description="Keys that differ from the service's check."
     )
 
 
@@ -778,10 +915,10 @@ class Sorry(Table):
     `{ address = "10.0.0.99:80" }`."""
 
     address: HostPort = Field(description="Address, with a port where it differs from the service's.")
-    port: Port | None = Field(None, description="The port, written apart. Default: the service's.")
-    weight: Annotated[int, Field(ge=1, le=65535)] = Field(1, description="Weight while it stands in.")
-    method: Literal["dr", "nat", "tun"] | None = Field(None, description="Default: the service's.")
-    tunnel: Tunnel | None = Field(None, description="Default: the service's.")
+    port: Port | None = Field(default=None, description="The port, written apart. Default: the service's.")
+    weight: Annotated[int, Field(ge=1, le=65535)] = Field(default=1, description="Weight while it stands in.")
+    method: Literal["dr", "nat", "tun"] | None = Field(default=None, description="Default: the service's.")
+    tunnel: Tunnel | None = Field(default=None, description="Default: the service's.")
 
 
 SCHEDULERS = Literal[
@@ -793,38 +930,48 @@ class ServiceDefaults(Table):
     """Keys of `[[service]]` for all of them at once."""
 
     method: Literal["dr", "nat", "tun"] = Field(
-        "dr",
-        description="How packets reach realservers. `dr`: by their MAC address, answers go straight to the "
-        "client, so the director carries a fraction of the traffic; realservers hold the address on `lo` and "
-        "are on the same network. `tun`: the same through a tunnel, any network. `nat`: addresses rewritten "
-        "both ways, realservers route through the director, ports may differ.",
+        default="dr",
+        description=(
+            "How packets reach realservers. `dr`: by their MAC address, answers go straight to "
+            "the client, so the director carries a fraction of the traffic; realservers hold the "
+            "address on `lo` and are on the same network. `tun`: the same through a tunnel, any "
+            "network. `nat`: addresses rewritten both ways, realservers route through the "
+            "director, ports may differ."
+        ),
     )
-    tunnel: Tunnel = Field(Tunnel(), description="For `tun`.")
+    tunnel: Tunnel = Field(default=Tunnel(), description="For `tun`.")
     scheduler: SCHEDULERS = Field(
-        "wlc", description="Who gets the next connection. `wlc`: the least loaded for its weight."
+        default="wlc", description="Who gets the next connection. `wlc`: the least loaded for its weight."
     )
     scheduler_flags: list[Literal["sh-fallback", "sh-port", "mh-fallback", "mh-port"]] = Field(
-        [],
-        description='Of the schedulers `sh` and `mh`. Their `-fallback` is always on with `on_failure = "weight-'
-        'zero"`: without it the clients hashed to a realserver of weight 0 get no answer.',
+        default=[],
+        description=(
+            "Of the schedulers `sh` and `mh`. Their `-fallback` is always on: without it the "
+            "clients hashed to a realserver of weight 0 (down, or drained) get no answer."
+        ),
     )
     on_failure: Literal["weight-zero", "remove"] = Field(
-        "weight-zero",
-        description="What happens to a realserver that is down. `weight-zero`: established connections go on as "
-        "far as it still serves them. `remove`: their packets are dropped.",
+        default="weight-zero",
+        description=(
+            "What happens to a realserver that is down. `weight-zero`: established connections go"
+            " on as far as it still serves them. `remove`: their packets are dropped."
+        ),
     )
     quorum_unit: Literal["weight", "servers"] = Field(
-        "weight", description="What `quorum` and `hysteresis` count."
+        default="weight", description="What `quorum` and `hysteresis` count."
     )
     minimum_pooled_percent: int = Field(
-        0,
+        default=0,
         ge=0,
         le=100,
-        description="This share of the realservers is never taken out, however many checks fail: a broken check "
-        "must not empty a pool. 0: no such brake.",
+        description=(
+            "This share of the realservers is never taken out, however many checks fail: a broken"
+            " check must not empty a pool. 0: no such brake."
+        ),
     )
     slow_start: Duration = Field(
-        0, description="A realserver that comes back reaches its full weight over this time. 0: at once."
+        default=0,
+        description="A realserver that comes back reaches its full weight over this time. 0: at once.",
     )
 
 
@@ -832,84 +979,121 @@ class Service(ServiceDefaults):
     """A virtual service: an address and port (or a firewall mark) and the realservers behind it."""
 
     name: Name | None = Field(
-        None, description='In logs, status and commands. Default: like `"tcp/10.0.0.10:80"`.'
+        default=None, description='In logs, status and commands. Default: like `"tcp/10.0.0.10:80"`.'
     )
     address: Annotated[list[HostPort], Several] | None = Field(
-        None, description="Virtual address and port, or a list of them with the same realservers."
+        default=None, description="Virtual address and port, or a list of them with the same realservers."
     )
     protocol: Annotated[list[Literal["tcp", "udp", "sctp"]], Several] = Field(
-        ["tcp"], description='"tcp", "udp" or "sctp", or a list of them.'
+        default=["tcp"], description='"tcp", "udp" or "sctp", or a list of them.'
     )
     fwmark: int | None = Field(
-        None, ge=1, le=0xFFFFFFFF, description="Instead of an address: packets with this firewall mark."
+        default=None,
+        ge=1,
+        le=0xFFFFFFFF,
+        description="Instead of an address: packets with this firewall mark.",
     )
-    family: Literal[4, 6] = Field(4, description="IP version of a `fwmark` service.")
+    family: Literal[4, 6] = Field(default=4, description="IP version of a `fwmark` service.")
     one_packet: bool = Field(
-        False, description="Each datagram is scheduled alone (udp); such a service has no connections to keep."
+        default=False,
+        description="Each datagram is scheduled alone (udp); such a service has no connections to keep.",
     )
     persistence_timeout: Duration | None = Field(
-        None,
-        description="A client comes back to the same realserver within this time, in whole seconds. Default: no "
-        "persistence.",
+        default=None,
+        description=(
+            "A client comes back to the same realserver within this time, in whole seconds. "
+            "Default: no persistence."
+        ),
     )
     persistence_netmask: Netmask | None = Field(
-        None,
+        default=None,
         description="Clients of one network of this size stick together. Default: each client alone.",
     )
     persistence_engine: Literal["sip"] | None = Field(
-        None, description="What makes a client the same, besides its address: `sip`, the call."
+        default=None, description="What makes a client the same, besides its address: `sip`, the call."
     )
     quorum: int = Field(
-        1, ge=1, le=0x7FFFFFFF, description="Alive weight that suffices for the service to count as up."
+        default=1,
+        ge=1,
+        le=0x7FFFFFFF,
+        description="Alive weight that suffices for the service to count as up.",
     )
     hysteresis: int = Field(
-        0,
+        default=0,
         ge=0,
         le=0x7FFFFFFF,
-        description="Up again at quorum + hysteresis, down below quorum - hysteresis: no flapping in between.",
+        description=(
+            "Up again at quorum + hysteresis, down below quorum - hysteresis: no flapping in between."
+        ),
     )
     realservers: list[Annotated[RealServer, Shorthand("address")]] = Field(
-        [], description="Who does the work."
+        default=[], description="Who does the work."
     )
     sorry: Annotated[Sorry, Shorthand("address")] | None = Field(
-        None, description="Who stands in when the quorum is lost."
+        default=None, description="Who stands in when the quorum is lost."
     )
     check: Annotated[Check, Shorthand("type")] | None = Field(
-        None, description="Keys that differ from `[defaults.check]`."
+        default=None, description="Keys that differ from `[defaults.check]`."
     )
+
+
+def _word_or_number(value: object) -> str:
+    return "<word>" if isinstance(value, str) else "<number>"
+
+
+Maxlen = Annotated[
+    Annotated[int, Field(ge=1, le=65507), Tag("<number>")] | Annotated[Literal["kernel"], Tag("<word>")],
+    Discriminator(_word_or_number),
+]
 
 
 class Sync(Table):
     """Connection synchronisation: the kernel's sync daemons, both roles on every director."""
 
     enabled: bool = Field(
-        True, description="Without it a takeover resets every connection. Off for a director that stands alone."
+        default=True,
+        description="Without it a takeover resets every connection. Off for a director that stands alone.",
     )
     interface: PerDirector[Interface] | None = Field(
-        None, description="Default: that of the first `[[vrrp]]`. A dedicated link keeps connections private."
+        default=None,
+        description="Default: that of the first `[[vrrp]]`. A dedicated link keeps connections private.",
     )
     syncid: Annotated[int, Field(ge=1, le=255)] | None = Field(
-        None,
-        description="The same on all directors of one cluster, and unlike any neighbour cluster's. Default: the "
-        "first `vrid`. 0 does not exist here: the kernel would take every cluster's connections for ours.",
+        default=None,
+        description=(
+            "The same on all directors of one cluster, and unlike any neighbour cluster's. "
+            "Default: the first `vrid`. 0 does not exist here: the kernel would take every "
+            "cluster's connections for ours."
+        ),
     )
-    group: AnyAddress | None = Field(None, description="Multicast group. Default: the kernel's, 224.0.0.81.")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(8848, description="UDP port; the kernel's default.")
+    group: AnyAddress | None = Field(
+        default=None, description="Multicast group. Default: the kernel's, 224.0.0.81."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=8848, description="UDP port; the kernel's default."
+    )
     ttl: int = Field(
-        1, ge=1, le=255, description="1 keeps connections on the local network; more for a routed group."
+        default=1,
+        ge=1,
+        le=255,
+        description="1 keeps connections on the local network; more for a routed group.",
     )
-    maxlen: Annotated[int, Field(ge=1, le=65507)] | Literal["kernel"] = Field(
-        44,
-        description="Bytes of a sync message. 44 is one IPv4 entry: the next entry pushes the previous one out at "
-        "once, where the kernel's 1472 holds up to 40 young connections back for 2 to 3 s, and a crash loses "
-        'them. Above 9223 the kernel\'s count overflows and entries are lost. `"kernel"`: its default.',
+    maxlen: Maxlen = Field(
+        default=44,
+        description=(
+            "Bytes of a sync message. 44 is one IPv4 entry: the next entry pushes the previous "
+            "one out at once, where the kernel's 1472 holds up to 40 young connections back for 2"
+            " to 3 s, and a crash loses them. Above 9223 the kernel's count overflows and entries"
+            ' are lost. `"kernel"`: its default.'
+        ),
     )
     nudge_interval: Duration = Field(
-        50 * MILLISECOND,
+        default=50 * MILLISECOND,
         description="How often a MASTER pushes out the kernel's last part-filled message. 0: never.",
     )
     transport: Literal["multicast"] = Field(
-        "multicast", description="The kernel's own datagrams; interoperates with plain kernels and keepalived."
+        default="multicast",
+        description="The kernel's own datagrams; interoperates with plain kernels and keepalived.",
     )
 
 
@@ -917,72 +1101,78 @@ class Timeouts(Table):
     """How long IPVS keeps an idle connection. Left out: as the kernel has it."""
 
     tcp: Duration | None = Field(
-        None, description="Established TCP; the kernel's is 15 m. Longer than your longest idle connection."
+        default=None,
+        description="Established TCP; the kernel's is 15 m. Longer than your longest idle connection.",
     )
-    tcp_fin: Duration | None = Field(None, description="TCP after a FIN; the kernel's is 2 m.")
-    udp: Duration | None = Field(None, description="UDP; the kernel's is 5 m.")
+    tcp_fin: Duration | None = Field(default=None, description="TCP after a FIN; the kernel's is 2 m.")
+    udp: Duration | None = Field(default=None, description="UDP; the kernel's is 5 m.")
 
 
 class Agent(Table):
     """The daemons themselves."""
 
     log_format: Literal["text", "json"] = Field(
-        "text", description="One line an event, as `name key=value …` or as a JSON object."
+        default="text", description="One line an event, as `name key=value …` or as a JSON object."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least important event that gets a line."
+        default="info", description="The least important event that gets a line."
     )
-    run_dir: Directory = Field("/run/lvsha", description="Sockets; gone after a reboot.")
+    run_dir: Directory = Field(default="/run/lvsha", description="Sockets; gone after a reboot.")
     state_dir: Directory = Field(
-        "/var/lib/lvsha", description="What outlives a restart: roles, owned services, drains."
+        default="/var/lib/lvsha", description="What outlives a restart: roles, owned services, drains."
     )
     on_stop: Literal["remove", "keep"] = Field(
-        "remove",
-        description="What a planned stop does to our IPVS services. `remove` leaves the kernel as it was found; "
-        "`keep` lets a director without the agent go on forwarding.",
+        default="remove",
+        description=(
+            "What a planned stop does to our IPVS services. `remove` leaves the kernel as it was "
+            "found; `keep` lets a director without the agent go on forwarding."
+        ),
     )
     exclusive: bool = Field(
-        False,
-        description="Remove IPVS services that this file does not name. Off: those made by others are left "
-        "alone.",
+        default=False,
+        description=(
+            "Remove IPVS services that this file does not name. Off: those made by others are left alone."
+        ),
     )
     drift_interval: Duration = Field(
-        500 * MILLISECOND,
-        description="How often the kernel's table is compared with the desired one: a deleted service is back "
-        "within a second.",
-    )
-    release_deadline: Duration = Field(
-        SECOND,
-        description="How long a planned hand-over keeps the addresses while it waits for the new MASTER's advert.",
+        default=500 * MILLISECOND,
+        description=(
+            "How often the kernel's table is compared with the desired one: a deleted service is "
+            "back within a second."
+        ),
     )
 
 
 class Defaults(Table):
     """Values for every check, virtual router and service that has none of its own."""
 
-    check: Annotated[Check, Shorthand("type")] = Field(Check(), description="For every check.")
-    vrrp: VrrpDefaults = Field(VrrpDefaults(), description="For every `[[vrrp]]`.")
-    service: ServiceDefaults = Field(ServiceDefaults(), description="For every `[[service]]`.")
+    check: Annotated[Check, Shorthand("type")] = Field(default=Check(), description="For every check.")
+    vrrp: VrrpDefaults = Field(default=VrrpDefaults(), description="For every `[[vrrp]]`.")
+    service: ServiceDefaults = Field(default=ServiceDefaults(), description="For every `[[service]]`.")
 
 
 class Document(Table):
     """A whole file."""
 
     directors: dict[str, Director] = Field(
-        {},
-        description="The machines that share this file, by host name. Left out: a director that stands alone.",
+        default={},
+        description=(
+            "The machines that share this file, by host name. Left out: a director that stands alone."
+        ),
     )
-    defaults: Defaults = Field(Defaults(), description="Values for what follows.")
-    vrrp: list[Vrrp] = Field([], description="Virtual routers.")
-    service: list[Service] = Field([], description="Virtual services.")
-    sync: Sync = Field(Sync(), description="Connection synchronisation.")
-    timeouts: Timeouts = Field(Timeouts(), description="IPVS time-outs.")
-    sysctl: dict[str, int | str] = Field(
-        {},
-        description="`net.ipv4.vs.*` by short name, set while the agent runs and put back when it stops, over the "
-        'agent\'s own choices. `""` leaves one alone.',
+    defaults: Defaults = Field(default=Defaults(), description="Values for what follows.")
+    vrrp: list[Vrrp] = Field(default=[], description="Virtual routers.")
+    service: list[Service] = Field(default=[], description="Virtual services.")
+    sync: Sync = Field(default=Sync(), description="Connection synchronisation.")
+    timeouts: Timeouts = Field(default=Timeouts(), description="IPVS time-outs.")
+    sysctl: dict[str, SysctlValue] = Field(
+        default={},
+        description=(
+            "`net.ipv4.vs.*` by short name, set while the agent runs and put back when it stops, "
+            'over the agent\'s own choices. `""` leaves one alone.'
+        ),
     )
-    agent: Agent = Field(Agent(), description="The daemons themselves.")
+    agent: Agent = Field(default=Agent(), description="The daemons themselves.")
 
 
 SYSCTLS: dict[str, tuple[int, int] | None] = {
@@ -1036,9 +1226,8 @@ def check_types_of(key: str) -> tuple[str, ...]:
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a file, for editors."""
     schema = Document.model_json_schema()
-    schema = {
+    return {
+        **schema,
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lvsha configuration",
-        **{key: value for key, value in schema.items() if key != "title"},
     }
-    return schema

@@ -12,7 +12,7 @@ from enum import StrEnum
 from lvsha.checker.pool import PoolSettings
 from lvsha.checker.settings import CheckSettings
 from lvsha.core.addr import Address
-from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.core.instant import MILLISECOND
 from lvsha.ipvs.model import Destination, Service, Timeouts
 from lvsha.sync.settings import SyncSettings
 from lvsha.vrrp.settings import RouterSettings
@@ -69,8 +69,6 @@ class AgentSettings:
     """True: IPVS services that the file does not name are removed. False: they are left alone."""
     drift_interval: int = 500 * MILLISECOND
     """How often the kernel's table is compared with the desired one."""
-    release_deadline: int = 1 * SECOND
-    """How long a planned hand-over keeps the addresses while it waits for the new master's advert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
