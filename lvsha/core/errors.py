@@ -66,6 +66,12 @@ class DropReason(StrEnum):
     BAD_STATE = "bad_state"
     PE_INCOMPLETE = "pe_incomplete"
     """Persistence-engine data without a name, or an engine that is not loaded."""
+    NO_INET6 = "no_inet6"
+    """An IPv6 entry, and a receiver whose kernel was built without IPv6."""
+    AFTER_BAD_ENTRY = "after_bad_entry"
+    """Sound, but an earlier entry made the receiver drop the rest of the message."""
+    NEVER_HASHED = "never_hashed"
+    """A v0 entry marked one-packet: the receiver makes a row that nothing can find."""
 
 
 class DecodeError(LvshaError):
