@@ -51,7 +51,7 @@ class Initial(StrEnum):
     """What a realserver is before its first verdict."""
 
     DOWN = "down"
-    """Down until proven: gets nothing until ``rise`` checks passed in a row."""
+    """Down until proven: gets nothing until one check passed."""
     UP = "up"
     """Up until proven: gets connections until ``fall`` checks failed in a row."""
 
@@ -303,14 +303,16 @@ class CheckSettings:
     settled quickly without asking a healthy pool more often."""
     timeout: int = 1 * SECOND
     """For the whole check, from connect to verdict."""
+    down_interval: int | None = None
+    """From start to start while it is down and nothing changes; None: as ``interval``."""
     rise: int = 2
     """Good results in a row that bring a realserver back."""
     fall: int = 3
     """Bad results in a row that take it out."""
     initial: Initial = Initial.DOWN
-    """What it is before its first verdict. The first good result suffices to prove it up,
-    the first bad one to prove it down: ``rise`` and ``fall`` guard against flapping, and
-    there is nothing to flap from yet."""
+    """What it is before its first verdict. One good result is that verdict: ``rise`` guards
+    against flapping, and there is nothing yet to flap from. One bad result is it for a
+    realserver that begins down; one that begins up has ``fall`` of them, like any that serves."""
     jitter_percent: int = 5
     """Each interval is shortened or lengthened by up to this share, so that checks that
     happen to coincide drift apart."""
@@ -322,6 +324,8 @@ class CheckSettings:
     """SO_BINDTODEVICE."""
     fwmark: int = 0
     """SO_MARK on the probe's packets: steers a check through a policy route or a forwarding path."""
+    close_with_reset: bool = False
+    """End TCP connections with RST instead of FIN: no TIME_WAIT here, a line in some servers' logs there."""
 
     options: CheckOptions | None = None
     """Those of the kind; None: its defaults."""
@@ -348,8 +352,9 @@ def problems(settings: CheckSettings) -> Iterator[tuple[str, str]]:
     """Everything wrong with ``settings``: the field's name and a sentence."""
     if settings.kind not in PORTLESS_KINDS and not 1 <= settings.port <= 65535:
         yield "port", f"a {settings.kind} check needs a port from 1 to 65535"
-    for name in ("interval", "fast_interval"):
-        if getattr(settings, name) < _MINIMUM_INTERVAL:
+    for name in ("interval", "fast_interval", "down_interval"):
+        value = getattr(settings, name)
+        if value is not None and value < _MINIMUM_INTERVAL:
             yield name, "shorter than 50 ms"
     if settings.timeout < 10 * MILLISECOND:
         yield "timeout", "shorter than 10 ms"
