@@ -359,8 +359,7 @@ def test_switching_a_check_off_and_on_takes_the_target_out_and_back() -> None:
 
 def test_stopped_check_cancels_its_probe_and_rests() -> None:
     check = proven_up()
-    assert check.deadline is not None
-    check.on_deadline(check.deadline)
+    check.on_deadline(after(START, 60 * SECOND))
 
     assert check.stop() == [CancelProbe(check_id="web")]
     assert check.deadline is None
