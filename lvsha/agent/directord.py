@@ -1,0 +1,277 @@
+"""directord: checks, the IPVS table, the sync daemons, the API.
+
+It may be killed at any moment without touching traffic: the kernel goes on
+forwarding and synchronising, vrrpd goes on advertising, and the successor
+adopts what it finds and writes nothing.
+
+Work on the kernel is level-triggered: ``_reconcile`` compares what should be
+with what is, on every change and every ``drift_interval``.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from lvsha.agent.control import ControlEnd
+from lvsha.agent.journal import Journal
+from lvsha.agent.kernel_sync import KernelSync
+from lvsha.agent.owned import OwnedServices
+from lvsha.agent.vrrpd_client import VrrpdClient
+from lvsha.checker.check import CancelProbe, StartProbe
+from lvsha.checker.result import ProbeResult
+from lvsha.config.settings import LogFormat, OnStop, Settings
+from lvsha.core.errors import KernelError
+from lvsha.core.instant import Instant, to_seconds
+from lvsha.core.machine import Event, Output
+from lvsha.director.director import Director, ReconcileTable
+from lvsha.director.status import foreign_services, problems, service_status
+from lvsha.io.ipvs_genl import IpvsSocket
+from lvsha.io.probes.runner import ProbeRunner
+from lvsha.io.reactor import monotonic
+from lvsha.ipvs.drift import drift
+from lvsha.ipvs.model import DesiredTable, Operation, RemoveService, Table
+from lvsha.ipvs.plan import plan
+
+_ALIVE_INTERVAL = 0.5
+_DUMP_SHARE = 20
+"""A dump that takes t is not made again within 20 t: a huge table costs at most 5 % of a core."""
+
+
+class Directord:
+    """One life of the process."""
+
+    def __init__(self, settings: Settings, control: ControlEnd) -> None:
+        self.settings = settings
+        self.control = control
+        self.started = monotonic()
+        self.run_dir = Path(settings.agent.run_dir)
+        self.journal = Journal("directord", as_json=settings.agent.log_format is LogFormat.JSON)
+        self.ipvs = IpvsSocket()
+        self.owned = OwnedServices(self.run_dir / "owned-services.json")
+        self.table: Table = self.ipvs.table()
+        self.director = Director(settings, random=random.Random().random, actual=self.table)
+        self.sync = KernelSync(settings.sync, self.ipvs, self.journal, self.run_dir)
+        self.vrrp = VrrpdClient(self.run_dir / "vrrpd.sock", self.journal, on_releasing=self._flush)
+        self.runner: ProbeRunner | None = None
+        self._applied: DesiredTable | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._failing: set[str] = set()
+        self.kernel_writes = 0
+        """Operations on the IPVS table since the start; 0 after an adoption."""
+
+    # Life
+
+    async def run(self) -> None:
+        """Until told to stop."""
+        from lvsha.api.server import ApiServer  # aiohttp is slow to import: not before we are forked
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_reader(self.control.fileno(), self._on_control)
+        self.runner = ProbeRunner()
+        self.sync.start()
+        self._perform(self.director.start(monotonic()))
+        self._reconcile()
+        api = ApiServer(self)
+        await api.start(self.run_dir / "directord.sock")
+        tasks = [
+            asyncio.create_task(self._keep_reconciling()),
+            asyncio.create_task(self._keep_alive()),
+            asyncio.create_task(self.vrrp.run()),
+            asyncio.create_task(self._keep_nudging()),
+            asyncio.create_task(self.sync.watch()),
+        ]
+        self.control.send("ready")
+        self.journal.write(
+            "director.started", node=self.settings.node, services=len(self.settings.services), writes=self.kernel_writes
+        )
+        stopping = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, stopping):
+            task.cancel()
+        await api.stop()
+        for task in done:
+            if task is not stopping:
+                task.result()  # a task that ended by itself has failed: let its error be seen
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """The reverse of the start; nothing that waits to be sent is thrown away."""
+        if self.runner is not None:
+            self.runner.close()
+        if self.control.closed:
+            self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
+            return
+        await self.sync.flush()
+        if self.settings.agent.on_stop is OnStop.REMOVE:
+            self.sync.stop()
+            removals = [RemoveService(key) for key in self.owned.keys if key in self.ipvs.table()]
+            self._apply(removals)
+            self.owned.forget()
+        self.journal.write("director.left", kernel=str(self.settings.agent.on_stop))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            self.control.send("alive")
+            await asyncio.sleep(_ALIVE_INTERVAL)
+
+    def _on_control(self) -> None:
+        for message in self.control.receive():
+            if message.kind == "stop":
+                self._stop.set()
+            elif message.kind == "reload":
+                self._reload(message.payload)
+        if self.control.closed:
+            self._stop.set()
+
+    def _reload(self, settings: Settings) -> None:
+        self.settings = settings
+        self._perform(self.director.reconfigure(settings, monotonic()))
+        self.sync.reconfigure(settings.sync)
+        self._reconcile()
+        self.journal.write("director.reloaded", services=len(settings.services), checks=self.director.check_count)
+
+    # Checks
+
+    def _perform(self, outputs: list[Output]) -> None:
+        assert self.runner is not None, "checks start after the runner"
+        for output in outputs:
+            if isinstance(output, StartProbe):
+                self.runner.start(output.check_id, output.settings, self._on_probe)
+            elif isinstance(output, CancelProbe):
+                self.runner.cancel(output.check_id)
+            elif isinstance(output, ReconcileTable):
+                self._wanted.set()
+            elif isinstance(output, Event):
+                self.journal.record("checker", output)
+        self._arm()
+
+    def _on_probe(self, check_id: str, result: ProbeResult) -> None:
+        self._perform(self.director.on_probe(check_id, result, monotonic()))
+
+    def _arm(self) -> None:
+        deadline = self.director.deadline
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            delay = max(0.0, to_seconds(deadline - monotonic()))
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer, deadline)
+
+    def _on_timer(self, deadline: Instant) -> None:
+        self._timer = None
+        self._perform(self.director.on_deadline(max(deadline, monotonic())))
+
+    # The kernel's table
+
+    async def _keep_reconciling(self) -> None:
+        while True:
+            begun = time.monotonic()
+            self._reconcile()
+            cost = time.monotonic() - begun
+            pause = max(to_seconds(self.settings.agent.drift_interval), cost * _DUMP_SHARE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), pause)
+
+    def _reconcile(self) -> None:
+        """Bring the kernel to what it should be; report what somebody else changed."""
+        self._wanted.clear()
+        desired = self.director.desired()
+        try:
+            self.table = self.ipvs.table()
+        except KernelError as error:
+            self._fail("director.dump_failed", error)
+            return
+        if desired == self._applied:
+            for change in drift(desired, self.table):
+                self.journal.record("ipvs", change)
+        owned = self.owned.keys
+        exclusive = self.settings.agent.exclusive
+        operations = plan(desired, self.table, exclusive=exclusive, owned=frozenset(owned))
+        self.owned.set(frozenset(desired))
+        if operations:
+            self._apply(operations)
+            with contextlib.suppress(KernelError):
+                self.table = self.ipvs.table()
+        self._applied = desired
+
+    def _apply(self, operations: "list[Operation] | tuple[Operation, ...]") -> None:
+        if not operations:
+            return
+        self.kernel_writes += len(operations)
+        failures = self.ipvs.apply(operations)
+        for operation, error in failures:
+            self._fail("director.operation_failed", error, operation=str(operation))
+        if not failures:
+            self._failing.clear()
+        self.journal.write(
+            "director.applied",
+            operations=len(operations),
+            failed=len(failures),
+            first=str(operations[0]),
+        )
+
+    def _fail(self, event: str, error: KernelError, **values: Any) -> None:
+        """Say an error once until something works again."""
+        key = f"{event} {error}"
+        if key not in self._failing:
+            self._failing.add(key)
+            self.journal.write(event, error=str(error), **values)
+
+    # Connection synchronisation
+
+    async def _keep_nudging(self) -> None:
+        while True:
+            interval = self.settings.sync.nudge_interval if self.settings.sync is not None else 0
+            await asyncio.sleep(to_seconds(interval) if interval else 1.0)
+            if interval and self.vrrp.is_master:
+                self.sync.nudge()
+
+    async def _flush(self) -> None:
+        """vrrpd is about to hand over: push the kernel's part-filled sync buffer out."""
+        await self.sync.flush()
+
+    # What we look like
+
+    def status(self) -> dict[str, Any]:
+        """One object: see ``director.status``."""
+        now = monotonic()
+        with contextlib.suppress(KernelError):
+            self.table = self.ipvs.table()
+        services = [service_status(service, self.director, self.table, now) for service in self.settings.services]
+        vrrp = self.vrrp.status(expected=bool(self.settings.routers))
+        sync = self.sync.status()
+        found = problems(services, vrrp, sync)
+        return {
+            "node": self.settings.node,
+            "ok": not found,
+            "problems": found,
+            "uptime_s": round(to_seconds(monotonic() - self.started), 3),
+            "peers": [
+                {"name": peer.name, "address": str(peer.address) if peer.address else None}
+                for peer in self.settings.peers
+            ],
+            "vrrp": vrrp,
+            "sync": sync,
+            "services": services,
+            "foreign_services": foreign_services(self.table, self.director),
+            "checks": self.director.check_count,
+            "kernel_writes": self.kernel_writes,
+            "events": list(self.journal.recent)[-20:],
+        }
+
+
+def main(settings: Settings, control: ControlEnd) -> int:
+    """The worker's entry point."""
+    directord = Directord(settings, control)
+    asyncio.run(directord.run())
+    return 0
+
+
+

@@ -1,0 +1,505 @@
+"""vrrpd: virtual routers, their addresses, their announcements. Nothing else.
+
+It is a process of its own so that no check, dump or dashboard can delay an
+advert, and it needs nothing of directord to go on. Everything it decides is
+decided in ``lvsha.vrrp``; here bytes and system calls are joined to the
+machines.
+
+Start: when its predecessor was MASTER less than a master-down interval ago and
+the addresses are still bound, it goes on as MASTER and writes nothing. A cold
+start waits until directord has put the services into the kernel, at most
+``_SERVING_DEADLINE``.
+
+Stop: directord is asked to flush the sync buffer, then every router hands over
+(priority 0; addresses stay until the new MASTER is heard).
+"""
+
+import gc
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lvsha.agent.blackbox import BlackBox
+from lvsha.agent.control import ControlEnd
+from lvsha.agent.ipc import IpcServer, Message
+from lvsha.agent.journal import Journal, plain
+from lvsha.agent.links import InterfaceTable
+from lvsha.config.settings import LogFormat, Settings
+from lvsha.core.errors import KernelError
+from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest, to_seconds
+from lvsha.core.machine import Action, Event, Output
+from lvsha.io.reactor import Reactor, monotonic
+from lvsha.io.rtnl import RouteMonitor, RouteSocket
+from lvsha.io.sockets import ArpSocket, NeighborSocket, VrrpSocket
+from lvsha.vrrp.announce import Announcer
+from lvsha.vrrp.conflict import ConflictWatch
+from lvsha.vrrp.endpoint import Endpoint
+from lvsha.vrrp.outputs import (
+    AddAddresses,
+    Announce,
+    RemoveAddresses,
+    SendAdvertisement,
+    SendGratuitousArp,
+    SendNeighborAdvertisement,
+    StopAnnouncing,
+)
+from lvsha.vrrp.router import State, VirtualRouter
+from lvsha.vrrp.settings import RouterSettings
+from lvsha.wire.arp import gratuitous_arp
+from lvsha.wire.ndisc import unsolicited_advertisement
+from lvsha.wire.vrrp import encode_advertisement
+
+_ALIVE_INTERVAL = 500 * MILLISECOND
+_SERVING_DEADLINE = 3 * SECOND
+_FLUSH_DEADLINE = 500 * MILLISECOND
+
+
+class _Port:
+    """The sockets of one interface and family, and who listens there."""
+
+    def __init__(self, interface: str, index: int, family: int, routers: Iterable[RouterSettings]) -> None:
+        self.index = index
+        self.endpoint = Endpoint(interface, family, tuple(routers))
+        self.socket = VrrpSocket(interface, index, family)
+        self.arp = ArpSocket(interface) if family == 4 else None
+        self.neighbor = NeighborSocket(interface, index) if family == 6 else None
+
+    def close(self) -> None:
+        self.socket.close()
+        if self.arp is not None:
+            self.arp.close()
+        if self.neighbor is not None:
+            self.neighbor.close()
+
+
+class Vrrpd:
+    """One life of the process."""
+
+    def __init__(self, settings: Settings, control: ControlEnd) -> None:
+        self.settings = settings
+        self.control = control
+        run_dir = Path(settings.agent.run_dir)
+        self.journal = Journal("vrrpd", as_json=settings.agent.log_format is LogFormat.JSON)
+        self.reactor = Reactor(self._deadline, self._on_deadline)
+        self.routes = RouteSocket()
+        self.monitor = RouteMonitor()
+        self.blackbox = BlackBox(run_dir / "vrrpd.state")
+        self.interfaces = InterfaceTable(self.routes)
+        self.routers: dict[str, VirtualRouter] = {}
+        self.ports: dict[tuple[str, int], _Port] = {}
+        self.announcer = Announcer()
+        self.conflicts = ConflictWatch()
+        self.faults: dict[str, str] = {}
+        self.started = monotonic()
+        self._alive_at = self.started
+        self._held: Instant | None = None
+        """Until when a cold start waits for directord; None: routers take part."""
+        self._flushing: Instant | None = None
+        """Until when a planned release waits for directord."""
+        self._leaving = False
+        self.ipc = IpcServer(
+            self.reactor, run_dir / "vrrpd.sock", on_connect=lambda: [self.status()], on_message=self._on_message
+        )
+        self.journal.listeners.append(self._tell)
+
+    # Life
+
+    def run(self) -> int:
+        """Until told to stop; every address is given up then."""
+        wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # the byte in the pipe is what counts
+        self.reactor.watch(wakeup_read, lambda: (os.read(wakeup_read, 64), self._stop())[1])
+        self.reactor.watch(self.control.fileno(), self._on_control)
+        self.reactor.watch(self.monitor.fileno(), self._on_routes)
+        for settings in self.settings.routers:
+            self._add_router(settings)
+        now = monotonic()
+        cold = all(self.blackbox.last_words(name) is None for name in self.routers)
+        if cold and self.settings.services:
+            self._held = after(now, _SERVING_DEADLINE)
+        else:
+            self._begin(now)
+        self.control.send("ready")
+        # Everything loaded so far stays; what the loop makes is freed by counting.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.reactor.run()
+        self.ipc.close()
+        for port in self.ports.values():
+            port.close()
+        return 0
+
+    def _begin(self, now: Instant) -> None:
+        """All routers take part from now on."""
+        self._held = None
+        self.interfaces.refresh()
+        for name, router in self.routers.items():
+            settings = router.settings
+            words = self.blackbox.last_words(name)
+            held = set(settings.bound_addresses) <= self.interfaces.bound(settings.interface)
+            was_master = (
+                words is not None
+                and words.state == State.MASTER
+                and now - words.alive < 3 * settings.advert_interval
+            )
+            self._refresh_interface(router, now)
+            self._perform(router, router.start(now, held=held, was_master=was_master), now)
+
+    def _stop(self) -> None:
+        """A planned release of everything, then the end."""
+        if self._leaving:
+            return
+        self._leaving = True
+        self._release()
+
+    def _release(self) -> None:
+        now = monotonic()
+        masters = [router for router in self.routers.values() if router.state is State.MASTER]
+        if masters and self.ipc.has_clients:
+            self._flushing = after(now, _FLUSH_DEADLINE)
+            self.ipc.broadcast({"type": "releasing"})
+        else:
+            self._release_now(now)
+
+    def _release_now(self, now: Instant) -> None:
+        self._flushing = None
+        for router in self.routers.values():
+            self._perform(router, router.release(now), now)
+        self._finish_leaving()
+
+    def _finish_leaving(self) -> None:
+        if self._leaving and not any(router.holds_addresses for router in self.routers.values()):
+            self.ipc.broadcast({"type": "released"})
+            self.reactor.stop()
+
+    # Inputs
+
+    def _deadline(self) -> Instant | None:
+        return earliest(
+            self._alive_at,
+            self._held,
+            self._flushing,
+            self.announcer.deadline,
+            *(router.deadline for router in self.routers.values()),
+        )
+
+    def _on_deadline(self, now: Instant) -> None:
+        # Adverts first: nothing else may make them later.
+        for router in list(self.routers.values()):
+            if router.deadline is not None and now >= router.deadline:
+                self._perform(router, router.on_deadline(now), now)
+        if self.announcer.deadline is not None and now >= self.announcer.deadline:
+            self._announce(self.announcer.on_deadline(now))
+        if self._held is not None and now >= self._held:
+            self.journal.write("vrrp.not_waiting", reason="directord has not said that it serves", waited_s=3)
+            self._begin(now)
+        if self._flushing is not None and now >= self._flushing:
+            self.journal.write("vrrp.not_waiting", reason="directord has not flushed the sync buffer", waited_s=0.5)
+            self._release_now(now)
+        if now >= self._alive_at:
+            self.control.send("alive")
+            self._alive_at = after(now, _ALIVE_INTERVAL)
+
+    def _on_control(self) -> None:
+        for message in self.control.receive():
+            if message.kind == "stop":
+                self._stop()
+            elif message.kind == "reload":
+                self._reload(message.payload)
+        if self.control.closed:
+            self.reactor.unwatch(self.control.fileno())
+            self.journal.write("vrrp.supervisor_gone", action="handing over and leaving")
+            self._stop()
+
+    def _on_message(self, message: Message) -> list[Message]:
+        kind, now = message.get("type"), monotonic()
+        if kind == "get":
+            return [self.status()]
+        if kind == "serving" and self._held is not None:
+            self._begin(now)
+        elif kind == "ready" and self._flushing is not None:
+            self._release_now(now)
+        elif kind == "release":
+            self._release()
+        elif kind == "resume":
+            for router in self.routers.values():
+                self._perform(router, router.resume(now), now)
+        elif kind == "priority" and isinstance(message.get("offset"), int):
+            for router in self.routers.values():
+                if message.get("router") in (None, router.settings.name) and not router.settings.is_owner:
+                    wanted = min(254, max(1, router.settings.priority + message["offset"]))
+                    self._perform(router, router.set_priority(wanted, now), now)
+        return []
+
+    def _on_packets(self, port: _Port) -> None:
+        for datagram in port.socket.receive():
+            heard, outputs = port.endpoint.receive(
+                datagram.payload, datagram.source, datagram.ttl, self._own_addresses(port), datagram.at
+            )
+            self._record(outputs)
+            if heard is not None:
+                router = self.routers[heard.router]
+                self._perform(router, router.receive(heard.advert, datagram.source, datagram.at), datagram.at)
+                if router.state is not State.MASTER:
+                    self._note(router, datagram.at)
+
+    def _on_arp(self, interface: str, port: _Port) -> None:
+        assert port.arp is not None, "only IPv4 has ARP"
+        now = monotonic()
+        for packet in port.arp.receive():
+            self._record(self.conflicts.receive(interface, packet, now))
+
+    def _on_routes(self) -> None:
+        """Something about interfaces or addresses changed: look, and tell the routers."""
+        self.monitor.read()
+        self._look(monotonic())
+
+    def _look(self, now: Instant) -> None:
+        self.interfaces.refresh()
+        for router in self.routers.values():
+            self._refresh_interface(router, now)
+            if self._held is None:
+                bound = self.interfaces.bound(router.settings.interface)
+                ours = frozenset(router.settings.bound_addresses) & bound
+                self._perform(router, router.set_bound(ours, now), now)
+
+    def _reload(self, settings: Settings) -> None:
+        now = monotonic()
+        wanted = {router.name: router for router in settings.routers}
+        for name in list(self.routers):
+            if name not in wanted:
+                router = self.routers[name]
+                self._perform(router, router.shutdown(now), now)
+                del self.routers[name]
+        self.settings = settings
+        for name, router_settings in wanted.items():
+            existing = self.routers.get(name)
+            if existing is None:
+                self._add_router(router_settings)
+                if self._held is None:
+                    self._refresh_interface(self.routers[name], now)
+                    self._perform(self.routers[name], self.routers[name].start(now), now)
+            else:
+                self._perform(existing, existing.reconfigure(router_settings, now), now)
+        for port in self.ports.values():
+            self._close_port(port)
+        self.ports.clear()
+        self._look(now)
+        self.journal.write("vrrp.reloaded", routers=len(self.routers))
+
+    # Outputs
+
+    def _perform(self, router: VirtualRouter, outputs: list[Output], now: Instant) -> None:
+        """Carry a router's outputs out, in order; a failed action is its next input."""
+        settings = router.settings
+        pending = list(outputs)
+        changed = False
+        while pending:
+            output = pending.pop(0)
+            if isinstance(output, SendAdvertisement):
+                errno = self._send(router, output.priority)
+                self._note(router, now)
+            elif isinstance(output, AddAddresses):
+                errno = self._bind(settings, output)
+            elif isinstance(output, RemoveAddresses):
+                errno = self._unbind(settings, output)
+            elif isinstance(output, Announce):
+                self._announce(self.announcer.announce(output, settings, now))
+                errno = 0
+            elif isinstance(output, StopAnnouncing):
+                self.announcer.stop(output.router)
+                errno = 0
+            else:
+                self._record([output])
+                changed = True
+                errno = 0
+            if errno and isinstance(output, Action):
+                pending += router.on_action_failed(output, errno, now)
+        if changed:
+            self._note(router, now)
+            self.conflicts.hold(
+                settings.name,
+                settings.interface,
+                settings.bound_addresses if router.state is State.MASTER else (),
+                self.interfaces.mac(settings.interface),
+            )
+            self.ipc.broadcast(self.status())
+        if self._leaving and self._flushing is None:
+            self._finish_leaving()
+
+    def _send(self, router: VirtualRouter, priority: int) -> int:
+        """An advert to the group or to every peer; the last errno when it reached nobody, else 0."""
+        settings = router.settings
+        port = self.ports.get((settings.interface, settings.family))
+        source = router.source_address
+        if port is None or source is None:
+            return 99  # EADDRNOTAVAIL
+        advert = router.advertisement(priority)
+        destinations = settings.unicast_peers or (None,)
+        errno = 0
+        reached = False
+        for destination in destinations:
+            try:
+                payload = encode_advertisement(
+                    advert, source=source, destination=destination, form=settings.checksum
+                )
+                port.socket.send(payload, source, destination)
+                reached = True
+            except OSError as error:
+                errno = error.errno or 5
+        return 0 if reached else errno
+
+    def _bind(self, settings: RouterSettings, output: AddAddresses) -> int:
+        failures = self.routes.add_addresses(
+            [(settings.interface, prefix) for prefix in output.addresses],
+            nodad=settings.no_address_detection,
+        )
+        return self._first_errno("vrrp.bind_failed", settings, failures)
+
+    def _unbind(self, settings: RouterSettings, output: RemoveAddresses) -> int:
+        failures = self.routes.remove_addresses([(settings.interface, prefix) for prefix in output.addresses])
+        return self._first_errno("vrrp.unbind_failed", settings, failures)
+
+    def _first_errno(self, event: str, settings: RouterSettings, failures: list[Any]) -> int:
+        for item, error in failures[:3]:
+            self.journal.write(event, router=settings.name, address=str(item[1]), error=str(error))
+        return failures[0][1].errno if failures else 0
+
+    def _announce(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, SendGratuitousArp):
+                port = self.ports.get((output.interface, 4))
+                mac = self.interfaces.mac(output.interface)
+                if port is not None and port.arp is not None and mac:
+                    frame = gratuitous_arp(mac=mac, address=output.address, form=output.form)  # type: ignore[arg-type]
+                    self._try(port.arp.send, frame)
+            elif isinstance(output, SendNeighborAdvertisement):
+                port = self.ports.get((output.interface, 6))
+                mac = self.interfaces.mac(output.interface)
+                if port is not None and port.neighbor is not None and mac:
+                    message = unsolicited_advertisement(mac=mac, address=output.address)  # type: ignore[arg-type]
+                    self._try(port.neighbor.send, message, output.address)
+            else:
+                self._record([output])
+
+    @staticmethod
+    def _try(send: Any, *arguments: Any) -> None:
+        try:
+            send(*arguments)
+        except OSError:
+            pass  # the interface is going; the next round comes, and the route monitor tells the router
+
+    def _record(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, Event):
+                self.journal.record("vrrp", output)
+
+    # Interfaces
+
+    def _add_router(self, settings: RouterSettings) -> None:
+        self.routers[settings.name] = VirtualRouter(settings)
+
+    def _refresh_interface(self, router: VirtualRouter, now: Instant) -> None:
+        """Open the sockets that are missing, and tell the router whether it can work."""
+        settings = router.settings
+        ours = {
+            prefix.ip
+            for other in self.routers.values()
+            if other.settings.interface == settings.interface
+            for prefix in other.settings.bound_addresses
+        }
+        view = self.interfaces.view(settings.interface, settings.family, exclude=ours)
+        key = (settings.interface, settings.family)
+        port = self.ports.get(key)
+        if port is not None and port.index != view.index:
+            self._close_port(self.ports.pop(key))
+            port = None
+        problem = view.problem
+        if port is None and view.index:
+            try:
+                port = self._open_port(settings, view.index)
+            except KernelError as error:
+                problem = str(error)
+        primary = settings.source_address or view.primary
+        usable = not problem and primary is not None
+        if problem != self.faults.get(settings.name, ""):
+            self.faults[settings.name] = problem
+            if problem:
+                self.journal.write("vrrp.interface_unusable", router=settings.name, problem=problem)
+        self._perform(router, router.set_interface(usable, primary, now), now)
+
+    def _open_port(self, settings: RouterSettings, index: int) -> _Port:
+        here = [
+            router.settings
+            for router in self.routers.values()
+            if (router.settings.interface, router.settings.family) == (settings.interface, settings.family)
+        ]
+        port = _Port(settings.interface, index, settings.family, here)
+        self.ports[(settings.interface, settings.family)] = port
+        self.reactor.watch(port.socket.fileno(), lambda: self._on_packets(port))
+        if port.arp is not None:
+            self.reactor.watch(port.arp.fileno(), lambda: self._on_arp(settings.interface, port))
+        return port
+
+    def _close_port(self, port: _Port) -> None:
+        self.reactor.unwatch(port.socket.fileno())
+        if port.arp is not None:
+            self.reactor.unwatch(port.arp.fileno())
+        port.close()
+
+    def _own_addresses(self, port: _Port) -> frozenset[Any]:
+        return self.interfaces.local_addresses()
+
+    # What we look like
+
+    def _note(self, router: VirtualRouter, now: Instant) -> None:
+        self.blackbox.note(router.settings.name, router.state, alive=now, since=router.since)
+
+    def _tell(self, entry: dict[str, Any]) -> None:
+        self.ipc.broadcast({"type": "event", **entry})
+
+    def status(self) -> Message:
+        """The message of that name; see ``agent.ipc``."""
+        now = monotonic()
+        routers = []
+        for router in self.routers.values():
+            settings = router.settings
+            routers.append(
+                {
+                    "name": settings.name,
+                    "interface": settings.interface,
+                    "vrid": settings.vrid,
+                    "family": settings.family,
+                    "version": settings.version,
+                    "state": router.state,
+                    "since_s": round(to_seconds(now - router.since), 3),
+                    "since_monotonic_s": round(to_seconds(router.since), 3),
+                    "priority": router.priority,
+                    "advert_interval_s": to_seconds(settings.advert_interval),
+                    "master": str(router.master_address) if router.master_address else None,
+                    "master_priority": router.master_priority,
+                    "holds_addresses": router.holds_addresses,
+                    "addresses": [str(prefix) for prefix in settings.bound_addresses],
+                    "fault": self.faults.get(settings.name) or None,
+                }
+            )
+        drops: dict[str, int] = {}
+        for port in self.ports.values():
+            for reason, count in port.endpoint.drops().items():
+                drops[reason] = drops.get(reason, 0) + count
+        process = {
+            "pid": os.getpid(),
+            "uptime_s": round(to_seconds(now - self.started), 3),
+            "worst_lateness_ms": round(self.reactor.worst_lateness / 1e6, 3),
+            "drops": drops,
+        }
+        return {"type": "status", "routers": plain(routers), "process": process}
+
+
+def main(settings: Settings, control: ControlEnd) -> int:
+    """The worker's entry point."""
+    return Vrrpd(settings, control).run()

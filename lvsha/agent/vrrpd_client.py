@@ -1,0 +1,85 @@
+"""directord's side of vrrpd's socket: follows its state, answers before a hand-over."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from lvsha.agent.ipc import LineBuffer, Message, encode
+from lvsha.agent.journal import Journal
+
+_RETRY_S = 0.25
+
+
+class VrrpdClient:
+    """Connects, and connects again; vrrpd does not need us."""
+
+    def __init__(self, path: Path, journal: Journal, *, on_releasing: Callable[[], Awaitable[None]]) -> None:
+        self._path = path
+        self._journal = journal
+        self._on_releasing = on_releasing
+        self._writer: asyncio.StreamWriter | None = None
+        self._routers: list[dict[str, Any]] = []
+        self._process: dict[str, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def connected(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def is_master(self) -> bool:
+        """MASTER of any virtual router. While vrrpd is away, as it was last heard."""
+        return any(router.get("state") == "MASTER" for router in self._routers)
+
+    def status(self, *, expected: bool) -> dict[str, Any]:
+        """``expected``: whether the configuration has virtual routers at all."""
+        return {
+            "connected": self.connected,
+            "expected": expected,
+            "routers": self._routers,
+            **self._process,
+        }
+
+    def send(self, message: Message) -> bool:
+        """False: nobody there."""
+        if self._writer is None:
+            return False
+        self._writer.write(encode(message))
+        return True
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(self._path), limit=1 << 21)
+            except OSError:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._writer = writer
+            writer.write(encode({"type": "serving"}))
+            buffer = LineBuffer()
+            with contextlib.suppress(OSError, ValueError):
+                while data := await reader.read(1 << 16):
+                    for message in buffer.feed(data):
+                        self._take(message)
+            self._writer = None
+            writer.close()
+            self._journal.write("director.vrrpd_gone")
+            await asyncio.sleep(_RETRY_S / 10)
+
+    def _take(self, message: Message) -> None:
+        kind = message.get("type")
+        if kind == "status":
+            self._routers = message.get("routers", [])
+            self._process = message.get("process", {})
+        elif kind in ("releasing", "released"):
+            task = asyncio.create_task(self._prepare(answer=kind == "releasing"))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _prepare(self, *, answer: bool) -> None:
+        await self._on_releasing()
+        if answer:
+            self.send({"type": "ready"})

@@ -1,0 +1,63 @@
+"""The API of a director: HTTP on a Unix socket. Whoever may open the socket may ask.
+
+``GET /v1/status`` is what ``lvsha status`` shows. ``POST /v1/release`` and
+``/v1/resume`` give the role up and take part again.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiohttp import web
+
+_SHUTDOWN_S = 0.5
+
+
+class VrrpPort(Protocol):
+    def send(self, message: dict[str, Any]) -> bool: ...
+
+
+class DirectorPort(Protocol):
+    """What the API needs of directord."""
+
+    @property
+    def vrrp(self) -> VrrpPort: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+
+class ApiServer:
+    """Started and stopped by directord."""
+
+    def __init__(self, director: DirectorPort) -> None:
+        self._director = director
+        app = web.Application()
+        app.router.add_get("/v1/status", self._status)
+        app.router.add_post("/v1/release", self._release)
+        app.router.add_post("/v1/resume", self._resume)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+
+    async def start(self, path: Path) -> None:
+        """Listen on ``path``, mode 0660; a dead predecessor's socket is replaced."""
+        await self._runner.setup()
+        path.unlink(missing_ok=True)
+        await web.UnixSite(self._runner, str(path)).start()
+        path.chmod(0o660)
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._director.status())
+
+    async def _release(self, _request: web.Request) -> web.Response:
+        return self._order("release")
+
+    async def _resume(self, _request: web.Request) -> web.Response:
+        return self._order("resume")
+
+    def _order(self, kind: str) -> web.Response:
+        if not self._director.vrrp.send({"type": kind}):
+            return web.json_response(
+                {"error": "vrrpd does not answer; is lvsha-vrrpd running?"}, status=503
+            )
+        return web.json_response({"ordered": kind})

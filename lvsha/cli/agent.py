@@ -1,0 +1,94 @@
+"""``lvsha agent``: run a director."""
+
+import argparse
+import gc
+import os
+import socket
+import sys
+from pathlib import Path
+
+from lvsha.core.errors import ConfigErrors, ConfigProblem, KernelError, LvshaError
+
+SUMMARY = "run a director"
+
+_DEFAULT_FILE = "/etc/lvsha/lvsha.toml"
+_VRRPD_SILENCE_S = 3.0
+_DIRECTORD_SILENCE_S = 15.0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lvsha agent",
+        description="Run a director: vrrpd (addresses) and directord (checks, IPVS, sync) under one supervisor.",
+        epilog="example: lvsha agent -f /etc/lvsha/lvsha.toml",
+    )
+    parser.add_argument("-f", "--file", default=_DEFAULT_FILE, help=f"configuration ({_DEFAULT_FILE})")
+    parser.add_argument("--node", help="which of [directors] this is; default: by host name or own address")
+    parser.add_argument(
+        "--only",
+        choices=("vrrpd", "directord"),
+        help="run one of the two processes, as the systemd units do",
+    )
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    from lvsha.agent import vrrpd
+    from lvsha.agent.journal import Journal
+    from lvsha.agent.notify import Notifier
+    from lvsha.agent.supervisor import Supervisor, WorkerSpec, lock_run_dir
+    from lvsha.config.load import loads
+    from lvsha.config.settings import LogFormat, Settings
+    from lvsha.io.rtnl import RouteSocket
+
+    path = Path(arguments.file)
+
+    def load() -> Settings:
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise LvshaError(f"{path}: {error.strerror}; name the configuration with -f FILE") from None
+        except UnicodeDecodeError as error:
+            raise ConfigErrors(
+                str(path), [ConfigProblem(path="", message=f"is not UTF-8 text: {error.reason}")]
+            ) from None
+        with RouteSocket() as routes:
+            local = {address.prefix.ip for address in routes.addresses()}
+        return loads(text, str(path), arguments.node, hostname=socket.gethostname(), local_addresses=local)
+
+    def run_directord(settings: Settings, control: object) -> int:
+        from lvsha.agent import directord  # imports asyncio and aiohttp: only in its own process
+
+        return directord.main(settings, control)  # type: ignore[arg-type]
+
+    try:
+        settings = load()
+        run_dir = Path(settings.agent.run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = lock_run_dir(run_dir, arguments.only or "agent")
+    except (LvshaError, KernelError) as error:
+        for line in str(error).splitlines():
+            print(f"lvsha agent: {line}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"lvsha agent: {error.filename}: {error.strerror}; set [agent] run_dir", file=sys.stderr)
+        return 1
+    specs = (
+        WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
+        WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S),
+    )
+    if arguments.only:
+        specs = tuple(spec for spec in specs if spec.name == arguments.only)
+    gc.collect()
+    gc.freeze()  # what is loaded now is shared with the workers and never collected again
+    supervisor = Supervisor(
+        specs=specs,
+        settings=settings,
+        load=load,
+        journal=Journal("agent", as_json=settings.agent.log_format is LogFormat.JSON),
+        notifier=Notifier.from_environment(),
+    )
+    status = supervisor.run()
+    os.close(lock)
+    return status

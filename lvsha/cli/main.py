@@ -1,0 +1,77 @@
+"""``lvsha VERB``: finds the verb's module and leaves the rest to it.
+
+Each verb is a module of this package with ``SUMMARY`` and ``main(argv) -> int``.
+Only the verb that is called is imported: start-up time is felt on every call.
+Exit status: 0 good, 1 a finding or a refusal, 2 wrong usage.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from lvsha import __version__
+
+VERBS: dict[str, str] = {
+    "agent": "run a director",
+    "status": "show what a director does and whether all is well",
+    "switchover": "hand the addresses to the other director",
+    "resume": "take part in VRRP again after a switchover",
+    "config": "check, show and compare configurations",
+    "ipvs": "everything ipvsadm does",
+    "sync": "inspect the IPVS connection-sync protocol",
+    "sim": "run virtual directors on a virtual network",
+    "lab": "real directors on a real IPVS kernel, on this machine",
+}
+"""In the order of ``lvsha --help``."""
+
+_MODULES = {"switchover": "role", "resume": "role"}
+
+
+def usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: lvsha VERB ...",
+            "",
+            "Highly available Linux Virtual Server directors.",
+            "",
+            *lines,
+            "",
+            "example: lvsha config check /etc/lvsha/lvsha.toml && lvsha agent -f /etc/lvsha/lvsha.toml",
+            "`lvsha VERB --help` tells more; `lvsha --version` says which this is.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The ``lvsha`` command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    verb, *rest = arguments
+    if verb in ("-V", "--version"):
+        print(f"lvsha {__version__}")
+        return 0
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean `lvsha {near[0]}`?" if near else "; `lvsha --help` lists the verbs"
+        print(f"lvsha: there is no verb {verb!r}{hint}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"lvsha.cli.{_MODULES.get(verb, verb)}")
+    try:
+        if verb in _MODULES:
+            return int(module.main(verb, rest))
+        return int(module.main(rest))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing to say, and nobody to hear
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

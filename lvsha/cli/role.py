@@ -1,0 +1,29 @@
+"""``lvsha switchover`` and ``lvsha resume``: the role, by hand."""
+
+import argparse
+import sys
+
+from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask
+
+SUMMARY = "hand the addresses over, or take part again"
+
+_VERBS = {
+    "switchover": ("release", "Hand the addresses of this director to the other one and stay out."),
+    "resume": ("resume", "Take part in VRRP again after a switchover."),
+}
+
+
+def main(verb: str, argv: list[str]) -> int:
+    order, description = _VERBS[verb]
+    parser = argparse.ArgumentParser(
+        prog=f"lvsha {verb}", description=description, epilog=f"example: lvsha {verb}"
+    )
+    parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
+    arguments = parser.parse_args(argv)
+    try:
+        ask(arguments.run_dir, "POST", f"/v1/{order}")
+    except AgentUnreachable as error:
+        print(f"lvsha {verb}: {error}", file=sys.stderr)
+        return 1
+    print("ordered; `lvsha status` shows what came of it")
+    return 0

@@ -1,0 +1,128 @@
+"""``lvsha status``: one screen that answers "is all well?"."""
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask
+
+SUMMARY = "show what a director does and whether all is well"
+
+Json = dict[str, Any]
+
+
+def ago(age_s: float | None) -> str:
+    """``12 s``, ``5 min``, ``3 h``, ``2 d``; a dash for never."""
+    if age_s is None:
+        return "-"
+    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if age_s < limit:
+            return f"{age_s / divisor:.0f} {unit}"
+    return f"{age_s / 86400:.0f} d"
+
+
+def _table(rows: list[tuple[str, ...]], indent: str = "  ") -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
+
+
+def _routers(vrrp: Json) -> list[str]:
+    rows = [("VIRTUAL ROUTER", "STATE", "SINCE", "PRIORITY", "MASTER", "ADDRESSES")]
+    for router in vrrp["routers"]:
+        addresses = router["addresses"]
+        shown = ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")
+        master = "this one" if router["state"] == "MASTER" else (router.get("master") or "-")
+        rows.append(
+            (router["name"], router["state"], ago(router["since_s"]), str(router["priority"]), master, shown)
+        )
+    return _table(rows)
+
+
+def _service(service: Json) -> list[str]:
+    flags = []
+    if not service["in_kernel"]:
+        flags.append("NOT IN KERNEL")
+    if not service["quorum_met"]:
+        flags.append("QUORUM LOST")
+    if service["sorry_active"]:
+        flags.append("sorry server active")
+    head = f"{service['service']} {service['scheduler']}  ({service['name']})"
+    lines = ["  " + "  ".join([head, *flags])]
+    rows = [("REALSERVER", "STATE", "SINCE", "WEIGHT", "ACTIVE", "INACTIVE", "LAST CHECK")]
+    for destination in service["destinations"]:
+        check = destination["last_check"]
+        if check is None:
+            said = "none yet" if destination["check"] else "not checked"
+        elif check["ok"]:
+            said = f"ok in {check['took_ms']:.1f} ms, {ago(check['ago_s'])} ago"
+        else:
+            whose = " (our side)" if check["ours"] else ""
+            said = f"{check['reason']}{whose}: {check['detail']}, {ago(check['ago_s'])} ago"
+        weight = destination["kernel_weight"]
+        shown = "-" if weight is None else str(weight)
+        if weight is not None and weight != destination["configured_weight"]:
+            shown += f" (of {destination['configured_weight']})"
+        rows.append(
+            (
+                destination["name"],
+                destination["state"],
+                ago(destination["since_s"]),
+                shown,
+                str(destination["active_connections"]),
+                str(destination["inactive_connections"]),
+                said,
+            )
+        )
+    return lines + _table(rows, indent="    ")
+
+
+def render(status: Json) -> str:
+    """The screen."""
+    verdict = "all is well" if status["ok"] else f"{len(status['problems'])} to look at"
+    peers = ", ".join(peer["name"] for peer in status["peers"]) or "none"
+    lines = [f"director {status['node']}: {verdict}   (up {ago(status['uptime_s'])}, peers: {peers})"]
+    lines += [f"  ! {problem}" for problem in status["problems"]]
+    if status["vrrp"]["expected"]:
+        lines += ["", *_routers(status["vrrp"])]
+    sync = status["sync"]
+    if sync["expected"]:
+        running = ", ".join(
+            f"{daemon['role']} on {daemon['interface']} (maxlen {daemon['maxlen']})" for daemon in sync["daemons"]
+        )
+        lines += ["", f"  connection sync, syncid {sync['syncid']}: {running or 'NOT RUNNING'}"]
+    for service in status["services"]:
+        lines += ["", *_service(service)]
+    foreign = status["foreign_services"]
+    if foreign:
+        lines += ["", f"  not ours, left alone: {', '.join(foreign[:5])}" + (" ..." if len(foreign) > 5 else "")]
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="lvsha status",
+        description="What this director does. Exit status 0: all is well; 1: something to look at, or no agent.",
+        epilog="example: lvsha status --watch",
+    )
+    parser.add_argument("--json", action="store_true", help="the whole status as one JSON object")
+    parser.add_argument("--watch", action="store_true", help="refresh until interrupted")
+    parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="of --watch, seconds (1)")
+    parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
+    arguments = parser.parse_args(argv)
+    while True:
+        try:
+            status = ask(arguments.run_dir, "GET", "/v1/status")
+        except AgentUnreachable as error:
+            print(f"lvsha status: {error}", file=sys.stderr)
+            return 1
+        text = json.dumps(status) if arguments.json else render(status)
+        if not arguments.watch:
+            print(text)
+            return 0 if status["ok"] else 1
+        print(text if arguments.json else f"\x1b[H\x1b[2J{text}", flush=True)
+        time.sleep(max(0.1, arguments.interval))

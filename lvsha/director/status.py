@@ -1,0 +1,127 @@
+"""One picture of a director for people and programs. Pure: records in, JSON out.
+
+The keys are a contract: ``lvsha status --json`` and the API print this.
+"""
+
+from typing import Any
+
+from lvsha.checker.check import Check
+from lvsha.config.settings import RealServerSettings, ServiceSettings
+from lvsha.core.instant import Instant, to_seconds
+from lvsha.director.desired import NUDGE_KEY
+from lvsha.director.director import Director
+from lvsha.ipvs.model import DestinationState, Table
+
+Json = dict[str, Any]
+
+
+def _age_s(since: Instant | None, now: Instant) -> float | None:
+    return None if since is None else round(to_seconds(max(0, now - since)), 3)
+
+
+def _last_check(check: Check, now: Instant) -> Json | None:
+    result = check.last_result
+    if result is None:
+        return None
+    return {
+        "ok": result.ok,
+        "reason": str(result.reason),
+        "detail": result.detail,
+        "ours": result.ours,
+        "took_ms": round(result.timings.total / 1e6, 3),
+        "ago_s": _age_s(check.last_at, now),
+    }
+
+
+def _health(check: Check | None) -> str:
+    if check is None:
+        return "unchecked"
+    if not check.proven:
+        return "unproven"
+    return "up" if check.up else "down"
+
+
+def destination_status(
+    realserver: RealServerSettings,
+    check: Check | None,
+    weight: int | None,
+    found: DestinationState | None,
+    now: Instant,
+) -> Json:
+    """One realserver of one service.
+
+    ``weight`` is what we want in force, ``kernel_weight`` what the kernel holds:
+    they differ for a moment after a change, or when somebody else wrote.
+    """
+    return {
+        "name": realserver.name,
+        "address": str(realserver.destination.address),
+        "port": realserver.destination.port,
+        "method": realserver.destination.method.name.lower(),
+        "state": _health(check),
+        "since_s": _age_s(check.since, now) if check is not None else None,
+        "weight": weight,
+        "configured_weight": realserver.destination.weight,
+        "kernel_weight": found.destination.weight if found is not None else None,
+        "active_connections": found.active if found is not None else 0,
+        "inactive_connections": found.inactive if found is not None else 0,
+        "check": check.settings.target() if check is not None else None,
+        "last_check": _last_check(check, now) if check is not None else None,
+    }
+
+
+def service_status(settings: ServiceSettings, director: Director, table: Table, now: Instant) -> Json:
+    """One virtual service and its realservers."""
+    view = director.views()[settings.name]
+    state = table.get(settings.service.key)
+    destinations = []
+    for realserver in settings.realservers:
+        found = state.destinations.get(realserver.destination.key) if state is not None else None
+        destinations.append(
+            destination_status(
+                realserver, director.check_of(realserver), view.weights.get(realserver.name), found, now
+            )
+        )
+    return {
+        "name": settings.name,
+        "service": str(settings.service.key),
+        "scheduler": settings.service.scheduler,
+        "in_kernel": state is not None,
+        "quorum_met": view.quorum_met,
+        "quorum": settings.pool.quorum,
+        "alive_weight": view.alive_weight,
+        "alive_servers": view.alive_servers,
+        "sorry_active": view.sorry_active,
+        "pooled_though_down": list(view.pooled_though_down),
+        "connections": state.stats.connections if state is not None else 0,
+        "destinations": destinations,
+    }
+
+
+def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
+    """What an operator should look at, worst first; empty: all is well."""
+    found: list[str] = []
+    if not vrrp["connected"] and vrrp["expected"]:
+        found.append("vrrpd does not answer: addresses are not watched; see its log")
+    for router in vrrp["routers"]:
+        if router["state"] == "FAULT":
+            found.append(f"virtual router {router['name']} is in FAULT: {router.get('fault') or 'see its log'}")
+    for service in services:
+        if not service["in_kernel"]:
+            found.append(f"service {service['name']} is not in the kernel")
+        if not service["quorum_met"]:
+            found.append(f"service {service['name']} has lost its quorum")
+        for destination in service["destinations"]:
+            if destination["state"] == "down":
+                check = destination["last_check"] or {}
+                why = f": {check.get('reason')} {check.get('detail', '')}".rstrip() if check else ""
+                found.append(f"realserver {destination['name']} of {service['name']} is down{why}")
+    if sync["expected"] and sync["missing"]:
+        found.append(f"sync daemon not running: {', '.join(sync['missing'])}")
+    return found
+
+
+def foreign_services(table: Table, director: Director) -> list[str]:
+    """Services in the kernel that the configuration does not name."""
+    ours = {settings.service.key for settings in director.settings.services} | {NUDGE_KEY}
+    return [str(key) for key in table if key not in ours]
