@@ -75,7 +75,7 @@ class RemoveAddresses(Action):
 
 @dataclass(frozen=True, slots=True)
 class Announce(Action):
-    """Tell the neighbours, by ``vrrp.announce.Announcer.announce``."""
+    """Tell the neighbours; ``vrrp.announce.Announcer.announce`` takes it."""
 
     router: str
     addresses: tuple[Prefix, ...]
@@ -85,9 +85,10 @@ class Announce(Action):
 
 @dataclass(frozen=True, slots=True)
 class StopAnnouncing(Action):
-    """Announce nothing more for this router, not even the rounds that are due."""
+    """Announce these no more, not even the rounds that are due."""
 
     router: str
+    addresses: tuple[Prefix, ...]
 
 
 # Actions of Announcer
@@ -104,7 +105,7 @@ class SendGratuitousArp(Action):
 
 @dataclass(frozen=True, slots=True)
 class SendNeighborAdvertisement(Action):
-    """``wire.ndisc.unsolicited_advertisement`` makes the message."""
+    """``wire.ndisc.unsolicited_advertisement`` makes the frame."""
 
     interface: str
     address: Address
@@ -234,7 +235,7 @@ class PeerDisagrees(Event):
     router: str
     source: Address
     what: str
-    """``advert_interval``, ``addresses`` or ``checksum``."""
+    """``advert_interval``, ``addresses``, ``checksum`` or ``owner``."""
     detail: str
     count: int
 

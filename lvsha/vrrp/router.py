@@ -1,74 +1,630 @@
-"""The virtual router's state machine. In progress: signatures only."""
+"""One virtual router: who is MASTER, decided by adverts and silence.
 
-from enum import StrEnum
+RFC 9568 calls the states Initialize, Backup and Active; operators call them INIT,
+BACKUP and MASTER, and so do we. RFC 3768 (version 2) differs only in its timers
+and in what ``vrrp.endpoint`` refuses.
+
+The rules
+---------
+1. Whoever is heard with a higher priority is MASTER; of two equal ones, the one
+   with the higher primary address. A silence of ``master_down_interval`` means
+   that there is none.
+2. ``vrrp.transitions`` is the machine: one row per phase and input, what is done,
+   in order, and what follows. An input without a row changes nothing. The code
+   below classifies inputs and carries out steps; it decides nothing else.
+3. The addresses are bound while MASTER, and in two phases that operators see as
+   other states: ADOPTING (seen as BACKUP: we were restarted or overslept, the
+   addresses are still ours, and we listen first) and RELEASING (seen as INIT: a
+   planned hand-over waits for the successor's first advert). In both, the first
+   advert of another MASTER takes them off.
+4. A new MASTER advertises before it binds, binds before it announces, and all of
+   that before anybody is told. A leaving MASTER says so (priority 0) before it
+   touches an address, and goes on saying so until somebody answers, because one
+   lost datagram would cost the whole down interval.
+5. The MASTER answers every advert that is worse than its own, at once, and
+   announces the addresses again: after a split, switches and neighbours follow
+   whoever spoke last.
+6. Time that we did not live through proves nothing. A MASTER late by more than a
+   down interval steps down and listens, for somebody else has surely taken over.
+   A BACKUP late by more than an advert grants one more advert, once, for what it
+   missed may lie unread.
+7. A fault of our own (an address that cannot be bound, adverts that cannot be
+   sent) makes us modest: we take over from silence, but preempt nobody until it
+   has proved to be gone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from lvsha.core.addr import Address
-from lvsha.core.instant import Instant
+from lvsha.core.errors import StateError
+from lvsha.core.instant import SECOND, Instant, after, earliest
 from lvsha.core.machine import Action, Output
-from lvsha.vrrp.settings import Prefix, RouterSettings
-from lvsha.wire.vrrp import Advertisement
+from lvsha.vrrp.complaints import Complaints
+from lvsha.vrrp.outputs import (
+    ActionFailed,
+    AddAddresses,
+    AddressesRepaired,
+    AdoptedAddresses,
+    Announce,
+    BecameBackup,
+    BecameMaster,
+    DuplicateMaster,
+    EnteredFault,
+    MasterChanged,
+    PriorityChanged,
+    RanLate,
+    Reason,
+    Released,
+    RemoveAddresses,
+    SendAdvertisement,
+    StopAnnouncing,
+)
+from lvsha.vrrp.settings import OWNER_PRIORITY, Prefix, RouterSettings
+from lvsha.vrrp.timers import master_down_interval, skew_time
+from lvsha.vrrp.transitions import HOLDING, STATE_OF, TABLE, Input, Phase, State, Step
+from lvsha.wire.vrrp import CENTISECOND, Advertisement, AuthType
+
+RETRY_FIRST = 5 * SECOND
+"""After an address could not be bound."""
+RETRY_LAST = 60 * SECOND
+UNBIND_RETRY = 1 * SECOND
+"""Until an address that could not be removed is tried again."""
+MUTE_AFTER = 3
+"""Adverts in a row that could not be sent: by then the others have heard none for a down interval."""
 
 
-class State(StrEnum):
-    """As operators say it; RFC 9568 says Initialize, Backup and Active."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Happening:
+    """One input, with what its steps need to know."""
 
-    INIT = "INIT"
-    BACKUP = "BACKUP"
-    MASTER = "MASTER"
-    FAULT = "FAULT"
+    on: Input
+    now: Instant
+    reason: Reason
+    advert: Advertisement | None = None
+    source: Address | None = None
+    detail: str = ""
+    before: Phase
+    silence: int
+    """Nanoseconds since the last advert of another MASTER, or since the state began."""
 
 
 class VirtualRouter:
-    state: State
-    since: Instant
-    priority: int
-    """Effective, after tracking."""
-    deadline: Instant | None
-    master_address: Address | None
-    master_priority: int | None
-    master_advert_interval: int
-    """Nanoseconds; as heard, before that our own."""
-    holds_addresses: bool
-    """We believe them to be bound: MASTER, adopting or releasing."""
+    """A machine: records and ``now`` go in, outputs come out in the order they are to be done.
+
+    ``set_interface`` comes before ``start``: the primary address settles ties.
+    """
 
     def __init__(self, settings: RouterSettings) -> None:
         self.settings = settings
+        self.phase = Phase.IDLE
+        self.since = Instant(0)
+        self.priority = settings.priority
+        """Effective, after tracking."""
+        self.primary: Address | None = settings.source_address
+        """Our own address, as the others see it."""
+        self.master_address: Address | None = None
+        """Of the MASTER that we follow; None while MASTER ourselves or before one is heard."""
+        self.master_priority: int | None = None
+        self.master_advert_interval = settings.advert_interval
+        """Nanoseconds; as heard, our own before that and while MASTER."""
+        self._timer: Instant | None = None
+        self._interface_usable = True
+        self._started = False
+        self._last_heard: Instant | None = None
+        self._why_down = Reason.MASTER_DOWN
+        self._worse_since: Instant | None = None
+        """Since when only MASTERs of lower priority have been heard: what preempt_delay counts from."""
+        self._granted = False
+        """A late BACKUP has had its extra advert."""
+        self._modest = False
+        self._sends_failed = 0
+        """In a row."""
+        self._last_send_failed = False
+        self._retry = RETRY_FIRST
+        self._release_over = Instant(0)
+        self._bound: frozenset[Prefix] = frozenset()
+        """What we believe the kernel to hold of our addresses."""
+        self._unbind_retry: Instant | None = None
+        self._unbind_failed: tuple[Prefix, ...] = ()
+        self._complaints = Complaints()
+
+    @property
+    def state(self) -> State:
+        return STATE_OF[self.phase]
+
+    @property
+    def holds_addresses(self) -> bool:
+        return self.phase in HOLDING
+
+    @property
+    def is_owner(self) -> bool:
+        return self.priority == OWNER_PRIORITY
+
+    @property
+    def is_modest(self) -> bool:
+        """A fault of our own keeps us from preempting."""
+        return self._modest
+
+    @property
+    def deadline(self) -> Instant | None:
+        return earliest(self._timer, self._unbind_retry)
+
+    @property
+    def skew_time(self) -> int:
+        return skew_time(
+            version=self.settings.version,
+            priority=self.priority,
+            master_advert_interval=self.master_advert_interval,
+        )
+
+    @property
+    def master_down_interval(self) -> int:
+        return master_down_interval(
+            version=self.settings.version,
+            priority=self.priority,
+            master_advert_interval=self.master_advert_interval,
+        )
+
+    # Inputs
 
     def start(self, now: Instant, *, held: bool = False, was_master: bool = False) -> list[Output]:
-        raise NotImplementedError
+        """Take part.
+
+        Args:
+            held: our addresses are bound in the kernel already.
+            was_master: we were MASTER less than a master-down interval ago, so
+                nobody else can be; without ``held`` it is not believed.
+
+        Raises:
+            StateError: it takes part already.
+        """
+        if self.phase is not Phase.IDLE:
+            raise StateError(f"{self.settings.name} is started already")
+        self._started = True
+        self.since = now
+        if held:
+            self._bound = frozenset(self.settings.bound_addresses)
+        if not self._interface_usable:
+            on = Input.START_HELD_UNUSABLE if held else Input.START_UNUSABLE
+            return self._happen(on, now, Reason.INTERFACE_DOWN)
+        if held and (was_master or self.is_owner):
+            return self._happen(Input.START_WAS_MASTER, now, Reason.ADOPTED)
+        if held:
+            return self._happen(Input.START_HELD, now, Reason.ADOPTED)
+        if self.is_owner:
+            return self._happen(Input.START_OWNER, now, Reason.OWNER)
+        return self._happen(Input.START, now, Reason.STARTED)
 
     def receive(self, advert: Advertisement, source: Address, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """An advert that ``vrrp.endpoint`` has found to be for us."""
+        outputs = self._wake(now)
+        on, reason = self._classify(advert, source, now)
+        outputs += self._happen(on, now, reason, advert=advert, source=source)
+        self._last_heard = now
+        return outputs
 
     def on_deadline(self, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        if self._unbind_retry is not None and now >= self._unbind_retry:
+            return self._retry_unbind()
+        if self._timer is None or now < self._timer:
+            return []
+        late = now - self._timer
+        if self.phase is Phase.MASTER:
+            overslept = self._wake(now)
+            return overslept or self._happen(Input.ADVERT_DUE, now, Reason.STARTED)
+        if self.phase is Phase.RELEASING:
+            over = now >= self._release_over
+            return self._happen(Input.RELEASE_OVER if over else Input.ADVERT_DUE, now, Reason.DEADLINE)
+        if self.phase is Phase.FAULT:
+            return self._happen(Input.RETRY_DUE, now, Reason.RETRY)
+        if late > self.master_advert_interval and not self._granted:
+            self._granted = True
+            self._timer = after(now, self.master_advert_interval)
+            return [RanLate(self.settings.name, late)]
+        return self._happen(Input.MASTER_SILENT, now, self._why_down)
 
     def on_action_failed(self, action: Action, errno: int, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """The shell could not do ``action``, or not all of it."""
+        outputs: list[Output] = []
+        kind = type(action).__name__
+        count = self._complaints.count(kind, now)
+        if count is not None:
+            outputs.append(ActionFailed(self.settings.name, kind, errno, count))
+        if isinstance(action, SendAdvertisement):
+            self._sends_failed += 1
+            self._last_send_failed = True
+        elif isinstance(action, AddAddresses):
+            outputs += self._happen(Input.BIND_FAILED, now, Reason.BIND_FAILED, detail=f"errno {errno}")
+        elif isinstance(action, RemoveAddresses) and not self.holds_addresses:
+            self._unbind_failed = action.addresses
+            self._unbind_retry = after(now, UNBIND_RETRY)
+        return outputs
 
     def set_interface(self, usable: bool, primary: Address | None, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """Whether adverts can pass, and from which address ours leave."""
+        self.primary = self.settings.source_address or primary
+        before, self._interface_usable = self._interface_usable, usable
+        if usable == before:
+            return []
+        if not usable:
+            return self._happen(Input.INTERFACE_LOST, now, Reason.INTERFACE_DOWN)
+        self._forgive()
+        on = Input.INTERFACE_BACK_OWNER if self.is_owner else Input.INTERFACE_BACK
+        return self._happen(on, now, Reason.INTERFACE_UP)
 
     def set_priority(self, priority: int, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """The effective priority after tracking, 1-254 (255: owner).
+
+        Raises:
+            StateError: outside 1-255; 0 is ``release``.
+        """
+        if not 1 <= priority <= OWNER_PRIORITY:
+            raise StateError(f"priority {priority} is outside 1-255")
+        if priority == self.priority:
+            return []
+        before, self.priority = self.priority, priority
+        outputs: list[Output] = [PriorityChanged(self.settings.name, before, priority)]
+        if self.phase is Phase.MASTER:
+            # The others are to count from now, not from the next regular advert.
+            outputs.append(SendAdvertisement(self.settings.name, priority))
+        return outputs
 
     def set_bound(self, bound: frozenset[Prefix], now: Instant) -> list[Output]:
-        """What the kernel holds of our addresses, whenever it may have changed."""
-        raise NotImplementedError
+        """What the kernel holds of our addresses, whenever that may have changed.
+
+        Level-triggered: what somebody else unbound of a MASTER is bound again, what
+        somebody else bound for a BACKUP is taken off.
+        """
+        name = self.settings.name
+        ours = self.settings.bound_addresses
+        self._bound = bound & frozenset(ours)
+        missing = tuple(address for address in ours if address not in bound)
+        stray = tuple(address for address in ours if address in bound)
+        outputs: list[Output]
+        if self.phase is Phase.MASTER and missing:
+            self._bound = frozenset(ours)
+            outputs = [AddAddresses(name, missing), Announce(name, missing, self.settings.garp.repeat)]
+            stray = ()
+        elif self._started and not self.holds_addresses and stray:
+            self._bound = frozenset()
+            outputs = [RemoveAddresses(name, stray)]
+            missing = ()
+        else:
+            return []
+        if self._complaints.count("repaired", now) is not None:
+            outputs.append(AddressesRepaired(name, added=missing, removed=stray))
+        return outputs
 
     def release(self, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """Hand over as planned, and stay out until ``resume``.
+
+        A MASTER keeps its addresses until a successor is heard or
+        ``release_deadline`` passes (two adverts, where those take longer);
+        ``Released`` says that it is done.
+        """
+        if self.phase is not Phase.RELEASING:
+            wait = max(self.settings.release_deadline, 2 * self.settings.advert_interval)
+            self._release_over = after(now, wait)
+        return self._happen(Input.RELEASE, now, Reason.NOT_MASTER)
 
     def resume(self, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """Take part again after ``release``; nothing when it does already."""
+        self._forgive()
+        if self.phase is Phase.RELEASING:
+            return self._happen(Input.RESUME, now, Reason.RESUMED)
+        if self.phase is not Phase.IDLE:
+            return []
+        if not self._interface_usable:
+            return self._happen(Input.START_UNUSABLE, now, Reason.INTERFACE_DOWN)
+        if self.is_owner:
+            return self._happen(Input.START_OWNER, now, Reason.OWNER)
+        return self._happen(Input.START, now, Reason.RESUMED)
 
     def shutdown(self, now: Instant) -> list[Output]:
         """Leave at once: priority 0, addresses off."""
-        raise NotImplementedError
+        return self._happen(Input.SHUTDOWN, now, Reason.SHUTDOWN)
 
     def reconfigure(self, settings: RouterSettings, now: Instant) -> list[Output]:
-        raise NotImplementedError
+        """Change what differs, and nothing else; adverts go on.
+
+        The effective priority follows the configured one only while no tracking
+        has changed it.
+
+        Raises:
+            StateError: name, interface, vrid or family differ: that is another router.
+        """
+        old = self.settings
+        for field in ("name", "interface", "vrid", "family"):
+            if getattr(old, field) != getattr(settings, field):
+                raise StateError(
+                    f"{old.name}: another {field} is another router: remove it and add the new one"
+                )
+        if settings == old:
+            return []
+        self._forgive()
+        self.settings = settings
+        if settings.source_address is not None or old.source_address is not None:
+            self.primary = settings.source_address or self.primary
+        outputs: list[Output] = []
+        if self.priority == old.priority != settings.priority:
+            self.priority = settings.priority
+            outputs.append(PriorityChanged(settings.name, old.priority, settings.priority))
+        if self.master_address is None:
+            self.master_advert_interval = settings.advert_interval
+
+        advertised = ("version", "priority", "advert_interval", "addresses", "password")
+        if self.phase is Phase.MASTER and any(
+            getattr(old, field) != getattr(settings, field) for field in advertised
+        ):
+            # At once: the backups time us by the interval that they last heard.
+            outputs.append(SendAdvertisement(settings.name, self.priority))
+            self._timer = after(now, settings.advert_interval)
+        outputs += self._rebind(old, settings)
+        return outputs
 
     def advertisement(self, priority: int) -> Advertisement:
         """The record that ``SendAdvertisement(priority)`` stands for."""
-        raise NotImplementedError
+        settings = self.settings
+        addresses = [address.ip for address in settings.addresses]
+        # Section 5.2.9: the first IPv6 address is the link-local one.
+        addresses.sort(key=lambda address: not address.is_link_local if address.version == 6 else False)
+        if settings.version == 2:
+            return Advertisement(
+                version=2,
+                vrid=settings.vrid,
+                priority=priority,
+                addresses=tuple(addresses),
+                advertisement_interval_s=settings.advert_interval // SECOND,
+                auth_type=AuthType.NONE if settings.password is None else AuthType.SIMPLE,
+                auth_data=(settings.password or "").encode(),
+            )
+        return Advertisement(
+            version=3,
+            vrid=settings.vrid,
+            priority=priority,
+            addresses=tuple(addresses),
+            max_advertise_interval_cs=settings.advert_interval // CENTISECOND,
+        )
+
+    # Classifying
+
+    def _classify(self, advert: Advertisement, source: Address, now: Instant) -> tuple[Input, Reason]:
+        """Which input an advert is, as the phase we are in sees it."""
+        if advert.priority == 0:
+            if self.phase in (Phase.BACKUP, Phase.ADOPTING):
+                self._why_down = Reason.MASTER_LEFT
+            return Input.HEARD_ZERO, Reason.MASTER_LEFT
+        if self.phase is Phase.RELEASING:
+            return Input.HEARD_BETTER, Reason.HEARD_MASTER
+        if self.phase is Phase.MASTER:
+            if advert.priority > self.priority or (
+                advert.priority == self.priority and self._yields_tie(source)
+            ):
+                return Input.HEARD_BETTER, Reason.BETTER_MASTER
+            if self._sends_failed >= MUTE_AFTER:
+                return Input.HEARD_WHILE_MUTE, Reason.SEND_FAILED
+            return Input.HEARD_WORSE, Reason.BETTER_MASTER
+        if advert.priority >= self.priority:
+            self._worse_since = None
+            self._why_down = Reason.MASTER_DOWN
+            return Input.HEARD_BETTER, Reason.BETTER_MASTER
+        if self._worse_since is None:
+            self._worse_since = now
+        if not self._may_preempt(now):
+            self._why_down = Reason.MASTER_DOWN
+            return Input.HEARD_BETTER, Reason.BETTER_MASTER
+        self._why_down = Reason.PREEMPTED
+        return Input.HEARD_WORSE, Reason.PREEMPTED
+
+    def _yields_tie(self, source: Address) -> bool:
+        """Section 6.4.3: the higher address wins, compared as a number. Unknown: we yield."""
+        return self.primary is None or int(source) > int(self.primary)
+
+    def _may_preempt(self, now: Instant) -> bool:
+        if self._modest or self._worse_since is None:
+            return False
+        if self.is_owner:
+            return True  # Section 6.1: whatever Preempt_Mode says
+        if not self.settings.preempts:
+            return False
+        return now - self._worse_since >= self.settings.preempt_delay
+
+    def _wake(self, now: Instant) -> list[Output]:
+        """Rule 6: a MASTER that was away for a down interval has lost its place."""
+        if self.phase is not Phase.MASTER or self._timer is None:
+            return []
+        late = now - self._timer
+        if late <= self.master_down_interval:
+            return []
+        return [
+            RanLate(self.settings.name, late),
+            *self._happen(Input.OVERSLEPT, now, Reason.OVERSLEPT),
+        ]
+
+    def _forgive(self) -> None:
+        """Somebody changed something: a fault of our own may be gone."""
+        self._modest = False
+        self._sends_failed = 0
+        self._retry = RETRY_FIRST
+
+    # Carrying out
+
+    def _happen(
+        self,
+        on: Input,
+        now: Instant,
+        reason: Reason,
+        *,
+        advert: Advertisement | None = None,
+        source: Address | None = None,
+        detail: str = "",
+    ) -> list[Output]:
+        """Look the row up, change the phase, take its steps."""
+        row = TABLE.get((self.phase, on))
+        if row is None:
+            return []
+        heard = self.since if self._last_heard is None else max(self.since, self._last_heard)
+        happening = _Happening(
+            on=on,
+            now=now,
+            reason=reason,
+            advert=advert,
+            source=source,
+            detail=detail,
+            before=self.phase,
+            silence=now - heard,
+        )
+        if row.then is not self.phase:
+            if STATE_OF[row.then] is not self.state:
+                self.since = now
+            self.phase = row.then
+            self._granted = False
+            self._worse_since = None
+            self.master_address = None
+            self.master_priority = None
+            self.master_advert_interval = self.settings.advert_interval
+        outputs: list[Output] = []
+        for step in row.steps:
+            outputs += _STEPS[step](self, happening)
+        return outputs
+
+    def _rebind(self, old: RouterSettings, new: RouterSettings) -> list[Output]:
+        """The addresses that a changed configuration adds and removes, while we hold them."""
+        if not self.holds_addresses:
+            return []
+        name = new.name
+        added = tuple(address for address in new.bound_addresses if address not in self._bound)
+        removed = tuple(
+            address
+            for address in old.bound_addresses
+            if address in self._bound and address not in new.bound_addresses
+        )
+        outputs: list[Output] = []
+        if removed:
+            self._bound -= frozenset(removed)
+            outputs += [StopAnnouncing(name, removed), RemoveAddresses(name, removed)]
+        if added and self.phase is Phase.MASTER:
+            self._bound |= frozenset(added)
+            outputs += [AddAddresses(name, added), Announce(name, added, new.garp.repeat)]
+        return outputs
+
+    def _retry_unbind(self) -> list[Output]:
+        self._unbind_retry = None
+        return [RemoveAddresses(self.settings.name, self._unbind_failed)]
+
+    # Steps
+
+    def _advertise(self, happening: _Happening) -> list[Output]:
+        if not self._last_send_failed:
+            self._sends_failed = 0
+            if happening.on is Input.ADVERT_DUE:
+                # MASTER for a whole interval, and nothing has failed since.
+                self._forgive()
+        self._last_send_failed = False
+        return [SendAdvertisement(self.settings.name, self.priority)]
+
+    def _advertise_zero(self, happening: _Happening) -> list[Output]:
+        return [SendAdvertisement(self.settings.name, 0)]
+
+    def _bind(self, happening: _Happening) -> list[Output]:
+        self._unbind_retry = None
+        ours = self.settings.bound_addresses
+        missing = tuple(address for address in ours if address not in self._bound)
+        self._bound = frozenset(ours)
+        return [AddAddresses(self.settings.name, missing)] if missing else []
+
+    def _unbind(self, happening: _Happening) -> list[Output]:
+        # All of them, whatever we believe: an address too many is a second holder.
+        self._bound = frozenset()
+        return [RemoveAddresses(self.settings.name, self.settings.bound_addresses)]
+
+    def _announce(self, happening: _Happening) -> list[Output]:
+        settings = self.settings
+        return [Announce(settings.name, settings.bound_addresses, settings.garp.repeat)]
+
+    def _announce_later(self, happening: _Happening) -> list[Output]:
+        return [Announce(self.settings.name, self.settings.bound_addresses, 0)]
+
+    def _stop_announcing(self, happening: _Happening) -> list[Output]:
+        return [StopAnnouncing(self.settings.name, self.settings.bound_addresses)]
+
+    def _follow(self, happening: _Happening) -> list[Output]:
+        advert, source = happening.advert, happening.source
+        assert advert is not None, "only an advert has a sender to follow"
+        assert source is not None, "an advert has a sender"
+        # Version 2 has refused an interval that is not ours (vrrp.endpoint).
+        heard = (source, advert.priority, advert.advert_interval)
+        if heard == (self.master_address, self.master_priority, self.master_advert_interval):
+            return []
+        self.master_address, self.master_priority, self.master_advert_interval = heard
+        if happening.before is not self.phase:
+            return []  # BecameBackup says it
+        return [MasterChanged(self.settings.name, *heard)]
+
+    def _be_modest(self, happening: _Happening) -> list[Output]:
+        self._modest = True
+        return []
+
+    def _wait_down(self, happening: _Happening) -> list[Output]:
+        self._why_down = Reason.MASTER_DOWN
+        self._timer = after(happening.now, self.master_down_interval)
+        return []
+
+    def _wait_skew(self, happening: _Happening) -> list[Output]:
+        self._timer = after(happening.now, self.skew_time)
+        return []
+
+    def _wait_advert(self, happening: _Happening) -> list[Output]:
+        interval = self.settings.advert_interval
+        due = after(happening.now, interval)
+        if happening.on is Input.ADVERT_DUE and self._timer is not None:
+            # From when it was due, not from when we came to it: late loops do not add up.
+            due = max(after(self._timer, interval), after(happening.now, interval // 2))
+        self._timer = due
+        return []
+
+    def _wait_release(self, happening: _Happening) -> list[Output]:
+        # Half as long again as an advert: more than any skew_time, so that saying it
+        # twice cannot put off a successor whose timer runs already.
+        again = after(happening.now, 3 * self.settings.advert_interval // 2)
+        self._timer = min(again, self._release_over)
+        return []
+
+    def _wait_retry(self, happening: _Happening) -> list[Output]:
+        self._timer = after(happening.now, self._retry)
+        self._retry = min(2 * self._retry, RETRY_LAST)
+        return []
+
+    def _wait_nothing(self, happening: _Happening) -> list[Output]:
+        self._timer = None
+        return []
+
+    def _tell(self, happening: _Happening) -> list[Output]:
+        name, reason, source = self.settings.name, happening.reason, happening.source
+        if self.phase is Phase.MASTER:
+            return [BecameMaster(name, reason, happening.silence)]
+        if self.phase in (Phase.BACKUP, Phase.ADOPTING):
+            priority = happening.advert.priority if happening.advert is not None else None
+            return [BecameBackup(name, reason, source, priority)]
+        if self.phase is Phase.FAULT:
+            return [EnteredFault(name, reason, happening.detail)]
+        return [Released(name, reason, source)]
+
+    def _tell_adopted(self, happening: _Happening) -> list[Output]:
+        return [AdoptedAddresses(self.settings.name, as_master=self.phase is Phase.MASTER)]
+
+    def _tell_duplicate(self, happening: _Happening) -> list[Output]:
+        advert, source = happening.advert, happening.source
+        assert advert is not None, "only an advert betrays a second MASTER"
+        assert source is not None, "an advert has a sender"
+        count = self._complaints.count("duplicate", happening.now)
+        if count is None:
+            return []
+        yields = self.phase is not Phase.MASTER
+        return [DuplicateMaster(self.settings.name, source, advert.priority, yields, count)]
+
+
+_STEPS: dict[Step, Callable[[VirtualRouter, _Happening], list[Output]]] = {
+    step: getattr(VirtualRouter, f"_{step.name.lower()}") for step in Step
+}

@@ -1,0 +1,137 @@
+"""Telling the neighbours where the addresses are, without ever making an advert late.
+
+Think of somebody who has five hundred letters to post and must also wave to a
+friend every tenth of a second: a few letters at a time, a look at the clock, and
+again. Every address has a number of rounds to go (``GarpSettings.repeat`` after a
+takeover), then one round per ``refresh``. What is due is sent in bursts of
+``packets_per_millisecond`` x 2, at least 2 ms apart, whoever is late; an advert
+that falls due during a burst waits for the burst, never for the schedule.
+
+Announcing what is being announced already does not start again from the first
+address: it only gives the rounds back. So a peer that provokes a re-announcement
+with every advert (rule 5 of ``vrrp.router``) gets each address repeated at
+``interval``, not faster.
+
+The queue is bounded by the number of addresses: one entry each.
+"""
+
+import heapq
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from lvsha.core.addr import Address
+from lvsha.core.instant import MILLISECOND, Instant, after
+from lvsha.core.machine import Output
+from lvsha.vrrp.outputs import SendGratuitousArp, SendNeighborAdvertisement
+from lvsha.vrrp.settings import GarpSettings
+
+BURST = 2 * MILLISECOND
+"""Between two bursts: what an epoll timer can keep, give or take one."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    interface: str
+    address: Address
+    garp: GarpSettings
+    due: Instant
+    rounds: int
+    """To go before only the refresh is left."""
+    ticket: int = 0
+    """Of its one live item in the queue."""
+
+
+class Announcer:
+    """One per process: the schedule of every router's addresses. Keys are router and address."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, Address], _Entry] = {}
+        self._queue: list[tuple[Instant, int, tuple[str, Address]]] = []
+        self._tickets = 0
+        self._not_before = Instant(0)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def announce(
+        self,
+        *,
+        router: str,
+        interface: str,
+        addresses: tuple[Address, ...],
+        rounds: int,
+        garp: GarpSettings,
+        now: Instant,
+    ) -> None:
+        """Begin, or give the rounds back; ``rounds`` 0: only the refresh."""
+        for address in addresses:
+            key = (router, address)
+            entry = self._entries.get(key)
+            if entry is not None and entry.rounds > 0:
+                entry.rounds = max(entry.rounds, rounds)
+                continue
+            due = now if rounds else after(now, garp.refresh)
+            if entry is None and not rounds and not garp.refresh:
+                continue
+            self._put(key, _Entry(interface, address, garp, due, rounds))
+
+    def stop(self, *, router: str, addresses: tuple[Address, ...]) -> None:
+        """Forget these, at once."""
+        for address in addresses:
+            self._entries.pop((router, address), None)
+        if len(self._queue) > 2 * len(self._entries) + 64:
+            # What stop left behind in the queue is bounded too.
+            self._queue = [item for item in self._queue if self._is_live(item)]
+            heapq.heapify(self._queue)
+
+    @property
+    def deadline(self) -> Instant | None:
+        while self._queue and not self._is_live(self._queue[0]):
+            heapq.heappop(self._queue)
+        if not self._queue:
+            return None
+        return max(self._queue[0][0], self._not_before)
+
+    def on_deadline(self, now: Instant) -> list[Output]:
+        """One burst of what is due."""
+        outputs: list[Output] = []
+        if now < self._not_before:
+            return outputs
+        while self._queue and self._queue[0][0] <= now:
+            if not self._is_live(self._queue[0]):
+                heapq.heappop(self._queue)
+                continue
+            key = self._queue[0][2]
+            entry = self._entries[key]
+            packets = _packets(entry)
+            burst = entry.garp.packets_per_millisecond * (BURST // MILLISECOND)
+            if outputs and len(outputs) + len(packets) > burst:
+                break
+            heapq.heappop(self._queue)
+            outputs += packets
+            entry.rounds = max(0, entry.rounds - 1)
+            wait = entry.garp.interval if entry.rounds else entry.garp.refresh
+            if wait:
+                entry.due = after(now, wait)
+                self._put(key, entry)
+            else:
+                del self._entries[key]
+        if outputs:
+            self._not_before = after(now, BURST)
+        return outputs
+
+    def _put(self, key: tuple[str, Address], entry: _Entry) -> None:
+        self._tickets += 1
+        entry.ticket = self._tickets
+        self._entries[key] = entry
+        heapq.heappush(self._queue, (entry.due, entry.ticket, key))
+
+    def _is_live(self, item: tuple[Instant, int, tuple[str, Address]]) -> bool:
+        entry = self._entries.get(item[2])
+        return entry is not None and entry.ticket == item[1]
+
+
+def _packets(entry: _Entry) -> list[Output]:
+    if isinstance(entry.address, IPv4Address):
+        return [SendGratuitousArp(entry.interface, entry.address, form) for form in entry.garp.forms]
+    return [SendNeighborAdvertisement(entry.interface, entry.address)]
