@@ -1,0 +1,181 @@
+"""[sync], [sysctl], [timeouts] and [agent]: what there is once for a director."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from lvsha.config import schema
+from lvsha.config.context import Context, seconds
+from lvsha.config.findings import did_you_mean
+from lvsha.config.lines import Path
+from lvsha.config.settings import (
+    AgentSettings,
+    LogFormat,
+    LogLevel,
+    OnStop,
+)
+from lvsha.core.instant import MILLISECOND
+from lvsha.ipvs.model import (
+    Timeouts,
+)
+from lvsha.sync.settings import SyncSettings, Transport
+
+SYNC_MAXLEN_SAFE = 9223
+"""Above it the kernel's 8-bit count of entries overflows and entries are lost without a word."""
+
+
+class Daemons:
+    """The tables that a document has once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._findings = context.findings
+
+    def sync(self, node: str, nodes: Sequence[str], *, has_services: bool) -> SyncSettings | None:
+        """The sync daemons of ``node``; None: there are none."""
+        sync = self._context.document.sync
+        sysctls = self._sysctls()
+        interfaces = {}
+        for each in nodes:
+            interfaces[each] = (
+                self._context.each(("sync", "interface"), sync.interface, each)
+                if sync.interface is not None
+                else next(
+                    (
+                        self._context.each(("vrrp", place, "interface"), vrrp.interface, each)
+                        for place, vrrp in zip(
+                            self._context.parts.vrrp, self._context.document.vrrp, strict=True
+                        )
+                    ),
+                    None,
+                )
+            )
+        if not sync.enabled:
+            if len(nodes) > 1 and has_services:
+                self._findings.warning(
+                    ("sync", "enabled"), "without synchronisation a takeover resets every connection"
+                )
+            return None
+        interface = interfaces.get(node)
+        if interface is None:
+            if self._context.parts.vrrp_complete and (len(nodes) > 1 or sync.model_fields_set):
+                self._findings.error(
+                    ("sync", "interface"), "is missing, and there is no [[vrrp]] to take it from"
+                )
+            return None
+        syncid = sync.syncid or next((vrrp.vrid for vrrp in self._context.document.vrrp), None)
+        if syncid is None:
+            self._findings.error(("sync", "syncid"), "is missing, and there is no [[vrrp]] to take it from")
+            return None
+        if sync.group is not None and not sync.group.is_multicast:
+            self._findings.error(
+                ("sync", "group"), f"{sync.group} is not a multicast address", 'like "224.0.0.81"'
+            )
+        maxlen = None if sync.maxlen == "kernel" else int(sync.maxlen)
+        if maxlen is not None and maxlen > SYNC_MAXLEN_SAFE:
+            self._findings.warning(
+                ("sync", "maxlen"),
+                f"above {SYNC_MAXLEN_SAFE} bytes the kernel's count of entries overflows and some are lost",
+                "1472 fills an Ethernet frame",
+            )
+        return SyncSettings(
+            interface=interface,
+            syncid=syncid,
+            group=sync.group,
+            port=sync.port,
+            ttl=sync.ttl,
+            maxlen=maxlen,
+            nudge_interval=sync.nudge_interval,
+            transport=Transport(sync.transport),
+            sysctls=sysctls,
+        )
+
+    def _sysctls(self) -> dict[str, str]:
+        values = {}
+        for name, value in self._context.document.sysctl.items():
+            path: Path = ("sysctl", name)
+            if name not in schema.SYSCTLS:
+                self._findings.error(
+                    path,
+                    f"net.ipv4.vs.{name} does not exist",
+                    did_you_mean(name.removeprefix("net.ipv4.vs."), schema.SYSCTLS),
+                )
+                continue
+            values[name] = value
+            limits = schema.SYSCTLS[name]
+            if value == "":
+                continue
+            numbers = [
+                int(word) if word.lstrip("-").isascii() and word.lstrip("-").isdigit() else None
+                for word in value.split()
+            ]
+            if limits is None:
+                if len(numbers) != 2 or None in numbers or not _threshold_fits(cast(list[int], numbers)):
+                    self._findings.error(
+                        path, f'"{value}" is not a threshold and a larger period', 'like "0 0" or "2 50"'
+                    )
+            elif len(numbers) != 1 or numbers[0] is None or not limits[0] <= numbers[0] <= limits[1]:
+                self._findings.error(path, f'"{value}" is not a number from {limits[0]} to {limits[1]}')
+            elif name == "sync_ports" and numbers[0] & (numbers[0] - 1):
+                self._findings.error(path, f"{value} is not a power of two")
+            else:
+                self._doubt_sysctl(path, name, value)
+        return values
+
+    def _doubt_sysctl(self, path: Path, name: str, value: str) -> None:
+        doubts = {
+            (
+                "backup_only",
+                "1",
+            ): "a director whose backup daemon runs forwards nothing, and here it always runs",
+            ("sync_version", "0"): "version 0 carries no IPv6, no firewall marks and no time-outs",
+            ("conntrack", "1"): "connections of netfilter are not synchronised and do not survive a takeover",
+            (
+                "conn_reuse_mode",
+                "0",
+            ): "a new connection from a used port goes to the old realserver, even a dead one",
+            (
+                "expire_nodest_conn",
+                "1",
+            ): "a standby whose own check flaps deletes the connections that it was given",
+        }
+        if doubt := doubts.get((name, value)):
+            self._findings.warning(path, doubt)
+        elif name == "sync_ports" and value != "1":
+            self._findings.warning(
+                path,
+                f"with {value} sync threads the last part-filled messages cannot be pushed out at once",
+                "1 unless one thread is too slow",
+            )
+
+    def timeouts(self) -> Timeouts | None:
+        """The kernel's idle time-outs."""
+        timeouts = self._context.document.timeouts
+        if not timeouts.model_fields_set:
+            return None
+        return Timeouts(
+            tcp_s=seconds(self._findings, ("timeouts", "tcp"), timeouts.tcp) or 0,
+            tcp_fin_s=seconds(self._findings, ("timeouts", "tcp_fin"), timeouts.tcp_fin) or 0,
+            udp_s=seconds(self._findings, ("timeouts", "udp"), timeouts.udp) or 0,
+        )
+
+    def agent(self) -> AgentSettings:
+        """The processes themselves."""
+        agent = self._context.document.agent
+        if agent.drift_interval < 50 * MILLISECOND:
+            self._findings.error(
+                ("agent", "drift_interval"), "shorter than 50 ms", '"500ms" repairs within 1 s'
+            )
+        return AgentSettings(
+            log_format=LogFormat(agent.log_format),
+            log_level=LogLevel(agent.log_level),
+            run_dir=agent.run_dir,
+            state_dir=agent.state_dir,
+            on_stop=OnStop(agent.on_stop),
+            exclusive=agent.exclusive,
+            drift_interval=agent.drift_interval,
+        )
+
+
+def _threshold_fits(numbers: list[int]) -> bool:
+    threshold, period = numbers
+    return threshold >= 0 and (period == 0 or threshold < period)

@@ -1,0 +1,265 @@
+"""[[vrrp]] to the virtual routers of one director, and what shows only when directors are compared."""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Any, cast
+
+from lvsha.config import schema
+from lvsha.config.context import Context, pick
+from lvsha.config.lines import Path
+from lvsha.config.schema import duration_text
+from lvsha.core.addr import Address
+from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.vrrp.settings import GarpSettings, RouterSettings
+from lvsha.vrrp.settings import problems as router_problems
+from lvsha.wire.arp import ArpForm
+from lvsha.wire.vrrp import ChecksumForm
+
+Prefix = IPv4Interface | IPv6Interface
+
+DEFAULT_PRIORITY = 100
+"""RFC 9568 section 5.2.4."""
+DEFAULT_ADVERT_INTERVAL = {2: SECOND, 3: 100 * MILLISECOND}
+FASTEST_CALM_ADVERT = 30 * MILLISECOND
+"""Below this three lost ticks of a busy machine look like a dead director."""
+ADVERT_ADDRESSES_V6 = 90
+"""What fits an IPv6 advert on an Ethernet of 1,500 bytes: (1500 - 40 - 8) / 16."""
+
+
+class Routers:
+    """The virtual routers of a document."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._findings = context.findings
+
+    def of(self, node: str) -> list[tuple[int, RouterSettings]]:
+        """Those of one director, each with its place in the file."""
+        routers = []
+        holders: dict[tuple[str, int, int], int] = {}
+        names: dict[str, int] = {}
+        addresses: dict[Address, int] = {}
+        for place, vrrp in zip(self._context.parts.vrrp, self._context.document.vrrp, strict=True):
+            router = self._router(place, vrrp, node)
+            if router is None:
+                continue
+            path: Path = ("vrrp", place)
+            routers.append((place, router))
+            key = (router.interface, router.family, router.vrid)
+            if key in holders:
+                self._findings.error(
+                    (*path, "vrid"),
+                    f"vrid {router.vrid} on {router.interface} is already that of vrrp[{holders[key]}]",
+                    "every virtual router of a network needs its own",
+                )
+            elif router.name in names:
+                self._findings.error(
+                    (*path, "name"), f'"{router.name}" is already the name of vrrp[{names[router.name]}]'
+                )
+            holders.setdefault(key, place)
+            names.setdefault(router.name, place)
+            for at, prefix in self._prefixes(path, vrrp):
+                if addresses.setdefault(prefix.ip, place) != place:
+                    self._findings.error(
+                        at, f"{prefix.ip} is already an address of vrrp[{addresses[prefix.ip]}]"
+                    )
+        return routers
+
+    @staticmethod
+    def _prefixes(path: Path, vrrp: schema.Vrrp) -> list[tuple[Path, Prefix]]:
+        return [
+            ((*path, key, number), prefix)
+            for key in ("addresses", "excluded_addresses")
+            for number, prefix in enumerate(getattr(vrrp, key))
+        ]
+
+    def _router(self, place: int, vrrp: schema.Vrrp, node: str) -> RouterSettings | None:
+        defaults = self._context.document.defaults.vrrp
+        path: Path = ("vrrp", place)
+
+        def where(key: str) -> Path:
+            inherited = key not in vrrp.model_fields_set and key in defaults.model_fields_set
+            return ("defaults", "vrrp", key) if inherited else (*path, key)
+
+        def by_node(key: str, default: Any = None) -> Any:
+            return self._context.each(where(key), pick(vrrp, defaults, key), node, default)
+
+        interface = self._context.each((*path, "interface"), vrrp.interface, node)
+        if interface is None:
+            return None
+        family = vrrp.addresses[0].version
+        version = pick(vrrp, defaults, "version")
+        own = self._context.document.directors.get(node, schema.Director())
+        priority = by_node("priority", own.priority or DEFAULT_PRIORITY)
+        if priority is None:
+            priority = own.priority or DEFAULT_PRIORITY
+        says_preempt = "preempt" in vrrp.model_fields_set or "preempt" in defaults.model_fields_set
+        preempts = by_node("preempt", False)
+        preempt_delay = by_node("preempt_delay", 0)
+        if priority == 255 and not says_preempt:
+            preempts = True
+        if preempt_delay and not preempts:
+            self._findings.warning(
+                where("preempt_delay"), "has no effect without preemption", "add preempt = true"
+            )
+        interval = pick(vrrp, defaults, "advert_interval")
+        if interval is None:
+            interval = DEFAULT_ADVERT_INTERVAL[version]
+        elif version == 3 and 0 < interval < FASTEST_CALM_ADVERT:
+            self._findings.warning(
+                where("advert_interval"),
+                f"{duration_text(interval)} lets a busy machine look like a dead one",
+                "30 ms or more unless the daemon runs with real-time priority",
+            )
+        peers, source = self._unicast(path, vrrp, node, family)
+        garp = pick(vrrp, defaults, "garp")
+        router = RouterSettings(
+            name=vrrp.name or f"{interface}-{vrrp.vrid}",
+            interface=interface,
+            vrid=vrrp.vrid,
+            family=family,
+            version=version,
+            priority=priority,
+            advert_interval=interval,
+            addresses=tuple(vrrp.addresses),
+            excluded_addresses=tuple(vrrp.excluded_addresses),
+            preempts=preempts,
+            preempt_delay=preempt_delay,
+            unicast_peers=peers,
+            min_ttl=pick(vrrp, defaults, "min_ttl"),
+            source_address=source,
+            password=pick(vrrp, defaults, "password"),
+            checksum=ChecksumForm(pick(vrrp, defaults, "checksum")),
+            strict_addresses=pick(vrrp, defaults, "strict_addresses"),
+            no_address_detection=pick(vrrp, defaults, "no_address_detection"),
+            release_deadline=pick(vrrp, defaults, "release_deadline"),
+            garp=GarpSettings(
+                repeat=garp.repeat,
+                interval=garp.interval,
+                refresh=garp.refresh,
+                packets_per_millisecond=garp.packets_per_millisecond,
+                forms=tuple(ArpForm(form) for form in dict.fromkeys(garp.forms)),
+            ),
+        )
+        self._check_router(path, vrrp, router, where)
+        return router
+
+    def _check_router(self, path: Path, vrrp: schema.Vrrp, router: RouterSettings, where: Any) -> None:
+        prefixes = self._prefixes(path, vrrp)
+        for problem in router_problems(router):
+            key = {"preempts": "preempt"}.get(problem.field, problem.field)
+            at = where(key)
+            if key == "addresses":
+                # The engine names the address; the last mention is the one too many.
+                at = next((at for at, prefix in reversed(prefixes) if str(prefix) in problem.message), at)
+            message, _, suggestion = problem.message.partition("; ")
+            self._findings.error(at, message, suggestion or None)
+        if router.family == 6:
+            if not vrrp.addresses[0].is_link_local:
+                self._findings.warning(
+                    (*path, "addresses", 0),
+                    f"the first of its IPv6 addresses should be link-local, {vrrp.addresses[0].ip} is not",
+                    'put one like "fe80::10/64" before it (RFC 9568 section 5.2.9)',
+                )
+            if len(router.addresses) > ADVERT_ADDRESSES_V6:
+                self._findings.warning(
+                    (*path, "addresses"),
+                    f"an advert with {len(router.addresses)} IPv6 addresses does not fit into 1500 bytes",
+                    "move the rest to excluded_addresses",
+                )
+        if router.is_owner:
+            return
+        addresses = self._context.director_addresses
+        for at, prefix in prefixes:
+            if prefix.ip in addresses:
+                self._findings.error(
+                    at,
+                    f"{prefix.ip} is {addresses[prefix.ip]}'s own address and would be taken from it",
+                    "use an address of its own, or priority 255 on its owner",
+                )
+
+    def _unicast(
+        self, path: Path, vrrp: schema.Vrrp, node: str, family: int
+    ) -> tuple[tuple[Address, ...], Address | None]:
+        """Whom the adverts go to (empty: the multicast group), and from where."""
+        defaults = self._context.document.defaults.vrrp
+        own = self._context.document.directors.get(node, schema.Director()).address
+        source: Address | None = None
+        if vrrp.source_address is not None:
+            source = cast(
+                Address | None, self._context.each((*path, "source_address"), vrrp.source_address, node)
+            )
+        is_unicast = pick(vrrp, defaults, "unicast")
+        if vrrp.unicast_peers is not None:
+            listed = self._context.each((*path, "unicast_peers"), vrrp.unicast_peers, node) or []
+            peers = tuple(dict.fromkeys(peer for peer in listed if peer not in (own, source)))
+            at: Path = (*path, "unicast_peers")
+        elif is_unicast:
+            peers = tuple(
+                director.address
+                for director in self._context.directors
+                if director.name != node and director.address is not None
+            )
+            at = (*path, "unicast") if "unicast" in vrrp.model_fields_set else ("defaults", "vrrp", "unicast")
+            for director in self._context.directors:
+                if director.address is None:
+                    self._findings.error(
+                        at,
+                        f"unicast needs the address of director {director.name}",
+                        f'write {director.name} = {{ address = "..." }} in [directors]',
+                    )
+                elif director.address.version != family:
+                    self._findings.error(
+                        at,
+                        f"director {director.name} has an IPv{director.address.version} address, "
+                        f"the virtual router is IPv{family}",
+                        "give unicast_peers",
+                    )
+        else:
+            return (), source
+        if not peers and len(self._context.directors) != 1:
+            self._findings.error(at, "unicast has nobody to send to", "name the other directors")
+        same_family = own is not None and own.version == family
+        return tuple(peer for peer in peers if peer.version == family or at[-1] == "unicast_peers"), (
+            source or (own if same_family else None)
+        )
+
+    def compare(self, routers: Mapping[str, Sequence[tuple[int, RouterSettings]]]) -> None:
+        """What only shows when the directors are seen side by side."""
+        if not self._context.document.vrrp and self._context.parts.vrrp_complete:
+            self._findings.warning(
+                ("vrrp",),
+                "no virtual router: no address moves when a director dies",
+                "add [[vrrp]] with interface, vrid and addresses",
+            )
+        by_place: dict[int, dict[str, RouterSettings]] = {}
+        for node, resolved in routers.items():
+            for place, router in resolved:
+                by_place.setdefault(place, {})[node] = router
+        for place, by_node in by_place.items():
+            holders: dict[int, list[str]] = {}
+            for node, router in by_node.items():
+                holders.setdefault(router.priority, []).append(node)
+            for priority, names in holders.items():
+                if len(names) == 1:
+                    continue
+                path: Path = ("vrrp", place)
+                vrrp = self._context.document.vrrp[self._context.parts.vrrp.index(place)]
+                if "priority" in vrrp.model_fields_set:
+                    path = ("vrrp", place, "priority")
+                together = " and ".join(names)
+                suggestion = "priority = { " + ", ".join(
+                    f"{name} = {200 - 50 * number if number < 3 else 100 - number}"
+                    for number, name in enumerate(names)
+                )
+                suggestion += " }"
+                if priority == 255:
+                    self._findings.error(path, f"{together} cannot both own the address (255)", suggestion)
+                    continue
+                preempting = [name for name in names if by_node[name].preempts]
+                why = "; preemption has no effect between equals" if preempting else ""
+                self._findings.warning(
+                    path,
+                    f"{together} have the same priority {priority}: the higher primary address decides{why}",
+                    suggestion,
+                )
