@@ -29,7 +29,6 @@ from lvsha.ipvs.model import (
     Info,
     Operation,
     RemoveDestination,
-    RemoveService,
     ServiceKey,
     ServiceState,
     Table,
@@ -46,24 +45,6 @@ NO_CAPABILITY = (
     "AmbientCapabilities=CAP_NET_ADMIN; root inside a user namespace is not enough"
 )
 _LOST = "the kernel's answer was lost, its state is unknown: list the table again"
-
-
-def describe(operation: Operation) -> str:
-    """An operation in words: ``add destination 10.0.0.11:80 to TCP 10.0.0.10:80``."""
-    match operation:
-        case AddService(service):
-            return f"add service {service.key}"
-        case EditService(service):
-            return f"edit service {service.key}"
-        case RemoveService(key):
-            return f"remove service {key}"
-        case AddDestination(key, destination):
-            return f"add destination {destination} to {key}"
-        case EditDestination(key, destination):
-            return f"edit destination {destination} of {key}"
-        case RemoveDestination(key, (address, port)):
-            host = f"[{address}]" if address.version == 6 else f"{address}"
-            return f"remove destination {host}:{port} of {key}"
 
 
 _ALWAYS: Mapping[int, str] = {
@@ -108,7 +89,7 @@ def _daemon_hint(daemon: Daemon, code: int) -> str:
         errno.ENODEV: f"there is no interface {daemon.interface!r}",
         errno.ENETUNREACH: f"{daemon.interface} is down: run `ip link set {daemon.interface} up`",
         errno.EADDRINUSE: f"UDP port {daemon.port or 8848} is taken by another program: see `ss -ulnp`",
-        errno.EINVAL: "check the group (multicast), the interface's name (15 characters), and that no service "
+        errno.EINVAL: "check the group (multicast), the interface's name (15 characters) and that no service "
         "has a destination of the other family",
     }.get(code, "")
 
@@ -247,15 +228,10 @@ class IpvsSocket:
         encode = ipvs_codec.OperationEncoder().encode
         requests = [(self._family_of(), 0, encode(operation)) for operation in todo]
         failures = self._call(f"apply {len(todo)} operations", lambda n: n.batch(requests))
-        return [
-            (
-                todo[index],
-                self._error(
-                    describe(todo[index]), NetlinkError(code, text), _operation_hint(todo[index], code)
-                ),
-            )
-            for index, code, text in failures
-        ]
+        return [(todo[index], self._refusal(todo[index], code, text)) for index, code, text in failures]
+
+    def _refusal(self, operation: Operation, code: int, text: str) -> KernelError:
+        return self._error(str(operation), NetlinkError(code, text), _operation_hint(operation, code))
 
     def _family_of(self) -> int:
         self._opened()

@@ -262,7 +262,7 @@ class Info:
     """Buckets of the connection table."""
 
 
-# What can be done to the table. Each is one netlink request.
+# What can be done to the table. Each is one netlink request, and tells itself in words.
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +271,9 @@ class AddService(Action):
 
     service: Service
 
+    def __str__(self) -> str:
+        return f"add service {self.service.key}"
+
 
 @dataclass(frozen=True, slots=True)
 class EditService(Action):
@@ -278,12 +281,18 @@ class EditService(Action):
 
     service: Service
 
+    def __str__(self) -> str:
+        return f"edit service {self.service.key}"
+
 
 @dataclass(frozen=True, slots=True)
 class RemoveService(Action):
     """Its destinations go with it; its connections stay until they expire."""
 
     key: ServiceKey
+
+    def __str__(self) -> str:
+        return f"remove service {self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +302,9 @@ class AddDestination(Action):
     key: ServiceKey
     destination: Destination
 
+    def __str__(self) -> str:
+        return f"add destination {self.destination} to {self.key}"
+
 
 @dataclass(frozen=True, slots=True)
 class EditDestination(Action):
@@ -301,6 +313,9 @@ class EditDestination(Action):
     key: ServiceKey
     destination: Destination
 
+    def __str__(self) -> str:
+        return f"edit destination {self.destination} of {self.key}"
+
 
 @dataclass(frozen=True, slots=True)
 class RemoveDestination(Action):
@@ -308,6 +323,9 @@ class RemoveDestination(Action):
 
     key: ServiceKey
     destination: DestinationKey
+
+    def __str__(self) -> str:
+        return f"remove destination {endpoint_text(*self.destination)} of {self.key}"
 
 
 Operation = AddService | EditService | RemoveService | AddDestination | EditDestination | RemoveDestination
