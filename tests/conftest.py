@@ -4,9 +4,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.kernel_tier import pytest_addoption, pytest_configure, pytest_report_header
+from tests.kernel_tier import pytest_addoption, pytest_configure
 
-__all__ = ["pytest_addoption", "pytest_configure", "pytest_report_header"]
+__all__ = ["pytest_addoption", "pytest_configure"]
 
 # The gate decides whether a change lands, so it must say the same twice: no dice,
 # no example database, no limits that a busy machine could trip.

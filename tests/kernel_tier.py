@@ -1,10 +1,10 @@
 """Where the tests marked ``kernel`` run, and how their outcomes come home.
 
-They need root and a kernel with IPVS. Where the host's kernel has it they run
-like any other test. Elsewhere the first of them boots ONE user-mode Linux
-guest (``lvsha lab exec``), a second pytest runs all of the selected ones in
-there, and each report it makes is replayed here as the report of the item that
-stands for it: one closing line counts everything, with real outcomes.
+They need root, namespaces of their own and a kernel with IPVS. The first of
+them starts ONE guest (``lvsha lab exec``: the host's kernel where it has
+``ip_vs``, else user-mode Linux), a second pytest runs all of the selected ones
+in there, and each report it makes is replayed here as the report of the item
+that stands for it: one closing line counts everything, with real outcomes.
 
 The rule: nothing is green that did not run. A guest that cannot start, dies,
 hangs or forgets a test fails every test it owes, and says what its console
@@ -27,7 +27,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 BOOT_S = 60
-"""A guest boots and collects in under 10 s; a busy machine may need more."""
+"""A guest boots and collects in under 10 s; a busy machine needs more."""
 
 GRACE_S = 30
 """How much longer than its own limit a test may take before the whole guest is ended."""
@@ -41,9 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kernel tier")
     group.addoption(
         "--kernel",
-        choices=["auto", "here", "guest"],
-        default="auto",
-        help="where tests marked kernel run: on this kernel or in a user-mode Linux guest",
+        choices=["guest", "here"],
+        default="guest",
+        help="where tests marked kernel run: in a fresh guest, or right here",
     )
     group.addoption(
         "--kernel-guest",
@@ -60,29 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = config.getoption("--kernel-reports")
     if reports is not None:
         config.pluginmanager.register(ReportWriter(config, Path(reports)), "lvsha-report-writer")
-    if in_guest(config):
+    if config.getoption("--kernel") == "guest":
         command = shlex.split(config.getoption("--kernel-guest"))
         config.pluginmanager.register(KernelTier(config, command), "lvsha-kernel-tier")
-
-
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"kernel tests: {'in a user-mode Linux guest' if in_guest(config) else 'on this kernel'}"
-
-
-def in_guest(config: pytest.Config) -> bool:
-    """True when the tests marked ``kernel`` go to a guest."""
-    choice = config.getoption("--kernel")
-    return choice == "guest" or (choice == "auto" and not host_has_ip_vs())
-
-
-def host_has_ip_vs() -> bool:
-    """Is IPVS loaded, or one modprobe away?"""
-    if Path("/proc/net/ip_vs").exists():
-        return True
-    try:
-        return subprocess.run(["modprobe", "-q", "-n", "ip_vs"], check=False).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 class ReportWriter:
@@ -124,7 +104,8 @@ class Guest:
         pytest_command += [f"--kernel-reports={self._report_path}", f"@{self._arguments}"]
         with self._console_path.open("wb") as console:
             self._process = subprocess.Popen(
-                [*command, "env", "-C", str(config.rootpath), *pytest_command],
+                [*command, *pytest_command],
+                cwd=config.rootpath,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,

@@ -27,7 +27,7 @@ def test_words(word):
     pass
 """
 
-CONFTEST = "from tests.kernel_tier import pytest_addoption, pytest_configure, pytest_report_header"
+CONFTEST = "from tests.kernel_tier import pytest_addoption, pytest_configure"
 
 INI = """
 [pytest]
@@ -50,7 +50,7 @@ def inner(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def test_outcomes_of_the_guest_are_counted_in_one_closing_line(inner: pytest.Pytester) -> None:
-    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT)
+    result = inner.runpytest_inprocess(RUNS_IT)
 
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(["*assert 1 == 2*", "*printed in the guest*"])
@@ -66,19 +66,19 @@ def test_kernel_tests_run_in_the_guest_and_the_others_do_not(inner: pytest.Pytes
         """
     )
 
-    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT)
+    result = inner.runpytest_inprocess(RUNS_IT)
 
     result.assert_outcomes(passed=2)
 
 
 def test_deselected_kernel_tests_boot_no_guest(inner: pytest.Pytester) -> None:
-    result = inner.runpytest_inprocess("--kernel=guest", NO_GUEST, "-m", "not kernel")
+    result = inner.runpytest_inprocess(NO_GUEST, "-m", "not kernel")
 
     result.assert_outcomes(passed=1, deselected=4)
 
 
 def test_guest_that_cannot_start_fails_every_kernel_test(inner: pytest.Pytester) -> None:
-    result = inner.runpytest_inprocess("--kernel=guest", NO_GUEST)
+    result = inner.runpytest_inprocess(NO_GUEST)
 
     result.assert_outcomes(passed=1, failed=4)
     result.stdout.fnmatch_lines(["*no linux.uml*"])
@@ -98,7 +98,7 @@ def test_guest_that_dies_half_way_keeps_what_it_reported_and_fails_the_rest(inne
         """
     )
 
-    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT)
+    result = inner.runpytest_inprocess(RUNS_IT)
 
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
@@ -111,7 +111,7 @@ def test_guest_that_hangs_is_ended_and_fails(inner: pytest.Pytester, monkeypatch
     monkeypatch.setattr(kernel_tier, "GRACE_S", 0)
 
     result = inner.runpytest_inprocess(
-        "--kernel=guest", "--kernel-guest=sh -c 'echo alive; sleep 100; true'", "-o", "timeout=0.3"
+        "--kernel-guest=sh -c 'echo alive; sleep 100; true'", "-o", "timeout=0.3"
     )
 
     result.assert_outcomes(passed=1, failed=4)
@@ -119,6 +119,6 @@ def test_guest_that_hangs_is_ended_and_fails(inner: pytest.Pytester, monkeypatch
 
 
 def test_first_failure_ends_the_guest_with_exitfirst(inner: pytest.Pytester) -> None:
-    result = inner.runpytest_inprocess("--kernel=guest", RUNS_IT, "-x")
+    result = inner.runpytest_inprocess(RUNS_IT, "-x")
 
     result.assert_outcomes(passed=2, failed=1)
