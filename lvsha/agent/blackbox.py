@@ -54,7 +54,9 @@ class BlackBox:
             name, state, alive, since = _SLOT.unpack_from(self._map, slot * _SLOT.size)
             if name == key:
                 self._slots[router] = slot
-                return LastWords(state=state.rstrip(b"\0").decode(), alive=Instant(alive), since=Instant(since))
+                return LastWords(
+                    state=state.rstrip(b"\0").decode(), alive=Instant(alive), since=Instant(since)
+                )
         return None
 
     def note(self, router: str, state: str, *, alive: Instant, since: Instant) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ class Directord:
         ]
         self.control.send("ready")
         self.journal.write(
-            "director.started", node=self.settings.node, services=len(self.settings.services), writes=self.kernel_writes
+            "director.started",
+            node=self.settings.node,
+            services=len(self.settings.services),
+            writes=self.kernel_writes,
         )
         stopping = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +139,9 @@ class Directord:
         self._perform(self.director.reconfigure(settings, monotonic()))
         self.sync.reconfigure(settings.sync)
         self._reconcile()
-        self.journal.write("director.reloaded", services=len(settings.services), checks=self.director.check_count)
+        self.journal.write(
+            "director.reloaded", services=len(settings.services), checks=self.director.check_count
+        )
 
     # Checks
 
@@ -201,7 +207,7 @@ class Directord:
                 self.table = self.ipvs.table()
         self._applied = desired
 
-    def _apply(self, operations: "list[Operation] | tuple[Operation, ...]") -> None:
+    def _apply(self, operations: Sequence[Operation]) -> None:
         if not operations:
             return
         self.kernel_writes += len(operations)
@@ -244,7 +250,9 @@ class Directord:
         now = monotonic()
         with contextlib.suppress(KernelError):
             self.table = self.ipvs.table()
-        services = [service_status(service, self.director, self.table, now) for service in self.settings.services]
+        services = [
+            service_status(service, self.director, self.table, now) for service in self.settings.services
+        ]
         vrrp = self.vrrp.status(expected=bool(self.settings.routers))
         sync = self.sync.status()
         found = problems(services, vrrp, sync)
@@ -272,6 +280,3 @@ def main(settings: Settings, control: ControlEnd) -> int:
     directord = Directord(settings, control)
     asyncio.run(directord.run())
     return 0
-
-
-

@@ -67,7 +67,11 @@ class Journal:
             line = json.dumps(entry, separators=(",", ":"))
         else:
             stamp = time.strftime("%H:%M:%S", time.localtime(entry["at"])) + f"{entry['at'] % 1:.3f}"[1:]
-            pairs = " ".join(f"{key}={_text(value)}" for key, value in entry.items() if key not in ("at", "event", "process"))
+            pairs = " ".join(
+                f"{key}={_text(value)}"
+                for key, value in entry.items()
+                if key not in ("at", "event", "process")
+            )
             line = f"{stamp} {self._process} {name} {pairs}".rstrip()
         try:
             self._stream.write(line + "\n")

@@ -39,7 +39,9 @@ _SYSCTL = "net.ipv4.vs."
 class KernelSync:
     """See above; ``settings`` None means that there is no connection synchronisation."""
 
-    def __init__(self, settings: SyncSettings | None, ipvs: IpvsSocket, journal: Journal, run_dir: Path) -> None:
+    def __init__(
+        self, settings: SyncSettings | None, ipvs: IpvsSocket, journal: Journal, run_dir: Path
+    ) -> None:
         self._settings = settings
         self._ipvs = ipvs
         self._journal = journal
@@ -106,7 +108,11 @@ class KernelSync:
     # What we look like
 
     def status(self) -> dict[str, Any]:
-        wanted = [] if self._settings is None else [daemon.role.value for daemon in desired_daemons(self._settings)]
+        wanted = (
+            []
+            if self._settings is None
+            else [daemon.role.value for daemon in desired_daemons(self._settings)]
+        )
         try:
             running = [daemon for daemon in self._ipvs.daemons()]
         except KernelError:
@@ -149,7 +155,9 @@ class KernelSync:
                     self._ipvs.stop_daemon(KernelRole(step.role.value))
                 elif isinstance(step, StartSyncDaemon):
                     self._ipvs.start_daemon(_to_kernel(step.daemon))
-                    self._journal.write("sync.daemon_started", role=step.daemon.role, interface=step.daemon.interface)
+                    self._journal.write(
+                        "sync.daemon_started", role=step.daemon.role, interface=step.daemon.interface
+                    )
                 elif isinstance(step, SyncDaemonRepaired):
                     self._journal.record("sync", step)
         except KernelError as error:

@@ -1,5 +1,6 @@
 """systemd's notification protocol: one datagram to ``$NOTIFY_SOCKET`` (sd_notify(3))."""
 
+import contextlib
 import os
 import socket
 
@@ -23,10 +24,8 @@ class Notifier:
         if self._socket is None or not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        try:
+        with contextlib.suppress(OSError):  # systemd is restarting; it asks again by its watchdog
             self._socket.sendto("\n".join(assignments).encode(), address)
-        except OSError:
-            pass  # systemd is restarting; it asks again by its watchdog
 
 
 def watchdog_interval_s() -> float | None:

@@ -104,6 +104,8 @@ class Supervisor:
     _retries: dict[str, _Retry] = field(default_factory=dict)
     _signals: list[int] = field(default_factory=list)
     _announced: bool = False
+    _refused: bool = False
+    """A worker could not start at all; the others are stopped and we leave."""
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status of the agent."""
@@ -124,6 +126,9 @@ class Supervisor:
                 self._reload()
             self._hear()
             self._bury()
+            if self._refused:
+                self._stop_all()
+                return 1
             self._watch()
 
     # Life
@@ -180,7 +185,9 @@ class Supervisor:
         if not self._announced and len(self._children) == len(self.specs):
             if all(child.ready for child in self._children.values()):
                 self._announced = True
-                self.notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {self.settings.node}")
+                self.notifier.send(
+                    "READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {self.settings.node}"
+                )
                 self.journal.write("agent.ready", node=self.settings.node)
 
     def _bury(self) -> None:
@@ -191,12 +198,16 @@ class Supervisor:
                 continue
             child.control.close()
             del self._children[name]
-            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+            how = (
+                f"signal {os.WTERMSIG(status)}"
+                if os.WIFSIGNALED(status)
+                else f"status {os.WEXITSTATUS(status)}"
+            )
             retry = self._retries.setdefault(name, _Retry())
             now = time.monotonic()
             retry.deaths = retry.deaths + 1 if now - child.started < _QUICK_DEATH_S else 0
-            # The first successor is there at once; only a death soon after a birth waits.
-            delay = 0.0 if retry.deaths == 0 else min(_BACKOFF_MAX, 0.1 * 2 ** (retry.deaths - 1))
+            # The first successor is there at once; only one that keeps dying young has to wait.
+            delay = 0.0 if retry.deaths <= 1 else min(_BACKOFF_MAX, 0.1 * 2 ** (retry.deaths - 2))
             if child.ready:
                 delay = min(delay, 0.5)
             retry.at = now + delay
@@ -212,7 +223,9 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children.values():
             if child.ready and now - child.heard > child.spec.silence_s:
-                self.journal.write("agent.worker_silent", worker=child.spec.name, silent_s=round(now - child.heard, 1))
+                self.journal.write(
+                    "agent.worker_silent", worker=child.spec.name, silent_s=round(now - child.heard, 1)
+                )
                 child.heard = now
                 os.kill(child.pid, signal.SIGKILL)
         if watchdog_interval_s() is not None and len(self._children) == len(self.specs):
@@ -256,7 +269,9 @@ class Supervisor:
             if pid:
                 return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1
             if time.monotonic() >= deadline:
-                self.journal.write("agent.worker_killed", worker=child.spec.name, reason="did not stop in time")
+                self.journal.write(
+                    "agent.worker_killed", worker=child.spec.name, reason="did not stop in time"
+                )
                 os.kill(child.pid, signal.SIGKILL)
                 os.waitpid(child.pid, 0)
                 return 1

@@ -14,10 +14,12 @@ Stop: directord is asked to flush the sync buffer, then every router hands over
 (priority 0; addresses stay until the new MASTER is heard).
 """
 
+import contextlib
 import gc
 import os
 import signal
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,12 @@ from lvsha.agent.ipc import IpcServer, Message
 from lvsha.agent.journal import Journal, plain
 from lvsha.agent.links import InterfaceTable
 from lvsha.config.settings import LogFormat, Settings
-from lvsha.core.errors import KernelError
+from lvsha.core.errors import DecodeError, KernelError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest, to_seconds
 from lvsha.core.machine import Action, Event, Output
 from lvsha.io.reactor import Reactor, monotonic
 from lvsha.io.rtnl import RouteMonitor, RouteSocket
-from lvsha.io.sockets import ArpSocket, NeighborSocket, VrrpSocket
+from lvsha.io.sockets import VRRP_GROUP_4, VRRP_GROUP_6, ArpSocket, NeighborSocket, VrrpSocket
 from lvsha.vrrp.announce import Announcer
 from lvsha.vrrp.conflict import ConflictWatch
 from lvsha.vrrp.endpoint import Endpoint
@@ -45,9 +47,10 @@ from lvsha.vrrp.outputs import (
     SendNeighborAdvertisement,
     StopAnnouncing,
 )
-from lvsha.vrrp.router import State, VirtualRouter
+from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
-from lvsha.wire.arp import gratuitous_arp
+from lvsha.vrrp.transitions import State
+from lvsha.wire.arp import decode_arp, gratuitous_arp
 from lvsha.wire.ndisc import unsolicited_advertisement
 from lvsha.wire.vrrp import encode_advertisement
 
@@ -61,7 +64,10 @@ class _Port:
 
     def __init__(self, interface: str, index: int, family: int, routers: Iterable[RouterSettings]) -> None:
         self.index = index
-        self.endpoint = Endpoint(interface, family, tuple(routers))
+        self.endpoint = Endpoint(interface=interface, family=family)
+        for router in routers:
+            self.endpoint.put(router)
+        self.conflicts = ConflictWatch(own_macs=frozenset())
         self.socket = VrrpSocket(interface, index, family)
         self.arp = ArpSocket(interface) if family == 4 else None
         self.neighbor = NeighborSocket(interface, index) if family == 6 else None
@@ -90,7 +96,6 @@ class Vrrpd:
         self.routers: dict[str, VirtualRouter] = {}
         self.ports: dict[tuple[str, int], _Port] = {}
         self.announcer = Announcer()
-        self.conflicts = ConflictWatch()
         self.faults: dict[str, str] = {}
         self.started = monotonic()
         self._alive_at = self.started
@@ -100,7 +105,10 @@ class Vrrpd:
         """Until when a planned release waits for directord."""
         self._leaving = False
         self.ipc = IpcServer(
-            self.reactor, run_dir / "vrrpd.sock", on_connect=lambda: [self.status()], on_message=self._on_message
+            self.reactor,
+            run_dir / "vrrpd.sock",
+            on_connect=lambda: [self.status()],
+            on_message=self._on_message,
         )
         self.journal.listeners.append(self._tell)
 
@@ -111,7 +119,7 @@ class Vrrpd:
         wakeup_read, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: None)  # the byte in the pipe is what counts
-        self.reactor.watch(wakeup_read, lambda: (os.read(wakeup_read, 64), self._stop())[1])
+        self.reactor.watch(wakeup_read, lambda: self._on_signal(wakeup_read))
         self.reactor.watch(self.control.fileno(), self._on_control)
         self.reactor.watch(self.monitor.fileno(), self._on_routes)
         for settings in self.settings.routers:
@@ -198,11 +206,17 @@ class Vrrpd:
             self.journal.write("vrrp.not_waiting", reason="directord has not said that it serves", waited_s=3)
             self._begin(now)
         if self._flushing is not None and now >= self._flushing:
-            self.journal.write("vrrp.not_waiting", reason="directord has not flushed the sync buffer", waited_s=0.5)
+            self.journal.write(
+                "vrrp.not_waiting", reason="directord has not flushed the sync buffer", waited_s=0.5
+            )
             self._release_now(now)
         if now >= self._alive_at:
             self.control.send("alive")
             self._alive_at = after(now, _ALIVE_INTERVAL)
+
+    def _on_signal(self, wakeup: int) -> None:
+        if signal.SIGTERM in os.read(wakeup, 64):
+            self._stop()
 
     def _on_control(self) -> None:
         for message in self.control.receive():
@@ -237,21 +251,35 @@ class Vrrpd:
 
     def _on_packets(self, port: _Port) -> None:
         for datagram in port.socket.receive():
-            heard, outputs = port.endpoint.receive(
-                datagram.payload, datagram.source, datagram.ttl, self._own_addresses(port), datagram.at
+            received = port.endpoint.receive(
+                datagram.payload,
+                source=datagram.source,
+                destination=datagram.destination,
+                ttl=datagram.ttl,
+                now=datagram.at,
             )
-            self._record(outputs)
-            if heard is not None:
-                router = self.routers[heard.router]
-                self._perform(router, router.receive(heard.advert, datagram.source, datagram.at), datagram.at)
+            self._record(received.events)
+            router = self.routers.get(received.router) if received.router is not None else None
+            if router is not None and received.advert is not None and self._held is None:
+                self._perform(
+                    router, router.receive(received.advert, datagram.source, datagram.at), datagram.at
+                )
                 if router.state is not State.MASTER:
                     self._note(router, datagram.at)
 
-    def _on_arp(self, interface: str, port: _Port) -> None:
+    def _on_arp(self, port: _Port) -> None:
         assert port.arp is not None, "only IPv4 has ARP"
         now = monotonic()
-        for packet in port.arp.receive():
-            self._record(self.conflicts.receive(interface, packet, now))
+        for frame in port.arp.receive():
+            try:
+                packet = decode_arp(frame)
+            except DecodeError:
+                continue  # not ARP over IPv4 and Ethernet: none of ours
+            for output in port.conflicts.receive(packet, now):
+                if isinstance(output, Announce):
+                    self._start_announcing(self.routers[output.router].settings, output, now)
+                else:
+                    self._record([output])
 
     def _on_routes(self) -> None:
         """Something about interfaces or addresses changed: look, and tell the routers."""
@@ -308,10 +336,10 @@ class Vrrpd:
             elif isinstance(output, RemoveAddresses):
                 errno = self._unbind(settings, output)
             elif isinstance(output, Announce):
-                self._announce(self.announcer.announce(output, settings, now))
-                errno = 0
+                errno = self._start_announcing(settings, output, now)
             elif isinstance(output, StopAnnouncing):
-                self.announcer.stop(output.router)
+                virtual = tuple(prefix.ip for prefix in settings.bound_addresses)
+                self.announcer.stop(router=output.router, addresses=virtual)
                 errno = 0
             else:
                 self._record([output])
@@ -321,31 +349,41 @@ class Vrrpd:
                 pending += router.on_action_failed(output, errno, now)
         if changed:
             self._note(router, now)
-            self.conflicts.hold(
-                settings.name,
-                settings.interface,
-                settings.bound_addresses if router.state is State.MASTER else (),
-                self.interfaces.mac(settings.interface),
-            )
+            port = self.ports.get((settings.interface, settings.family))
+            if port is not None:
+                watch = port.conflicts.hold if router.state is State.MASTER else port.conflicts.drop
+                watch(settings.name, settings.bound_addresses)
             self.ipc.broadcast(self.status())
         if self._leaving and self._flushing is None:
             self._finish_leaving()
+
+    def _start_announcing(self, settings: RouterSettings, order: Announce, now: Instant) -> int:
+        self.announcer.announce(
+            router=settings.name,
+            interface=settings.interface,
+            addresses=tuple(prefix.ip for prefix in order.addresses),
+            rounds=order.rounds,
+            garp=settings.garp,
+            now=now,
+        )
+        return 0
 
     def _send(self, router: VirtualRouter, priority: int) -> int:
         """An advert to the group or to every peer; the last errno when it reached nobody, else 0."""
         settings = router.settings
         port = self.ports.get((settings.interface, settings.family))
-        source = router.source_address
+        source = router.primary
         if port is None or source is None:
             return 99  # EADDRNOTAVAIL
         advert = router.advertisement(priority)
-        destinations = settings.unicast_peers or (None,)
+        group = VRRP_GROUP_4 if settings.family == 4 else VRRP_GROUP_6
+        destinations = settings.unicast_peers or (ip_address(group),)
         errno = 0
         reached = False
         for destination in destinations:
             try:
                 payload = encode_advertisement(
-                    advert, source=source, destination=destination, form=settings.checksum
+                    advert, source=source, destination=destination, checksum=settings.checksum
                 )
                 port.socket.send(payload, source, destination)
                 reached = True
@@ -388,10 +426,9 @@ class Vrrpd:
 
     @staticmethod
     def _try(send: Any, *arguments: Any) -> None:
-        try:
+        # When the interface is going the next round comes, and the route monitor tells the router.
+        with contextlib.suppress(OSError):
             send(*arguments)
-        except OSError:
-            pass  # the interface is going; the next round comes, and the route monitor tells the router
 
     def _record(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
@@ -424,6 +461,9 @@ class Vrrpd:
                 port = self._open_port(settings, view.index)
             except KernelError as error:
                 problem = str(error)
+        if port is not None:
+            port.endpoint.own_addresses = self.interfaces.local_addresses()
+            port.conflicts.own_macs = frozenset({self.interfaces.mac(settings.interface)})
         primary = settings.source_address or view.primary
         usable = not problem and primary is not None
         if problem != self.faults.get(settings.name, ""):
@@ -442,7 +482,7 @@ class Vrrpd:
         self.ports[(settings.interface, settings.family)] = port
         self.reactor.watch(port.socket.fileno(), lambda: self._on_packets(port))
         if port.arp is not None:
-            self.reactor.watch(port.arp.fileno(), lambda: self._on_arp(settings.interface, port))
+            self.reactor.watch(port.arp.fileno(), lambda: self._on_arp(port))
         return port
 
     def _close_port(self, port: _Port) -> None:
@@ -450,9 +490,6 @@ class Vrrpd:
         if port.arp is not None:
             self.reactor.unwatch(port.arp.fileno())
         port.close()
-
-    def _own_addresses(self, port: _Port) -> frozenset[Any]:
-        return self.interfaces.local_addresses()
 
     # What we look like
 
@@ -489,7 +526,7 @@ class Vrrpd:
             )
         drops: dict[str, int] = {}
         for port in self.ports.values():
-            for reason, count in port.endpoint.drops().items():
+            for reason, count in port.endpoint.dropped().items():
                 drops[reason] = drops.get(reason, 0) + count
         process = {
             "pid": os.getpid(),

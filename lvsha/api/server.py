@@ -4,6 +4,8 @@
 ``/v1/resume`` give the role up and take part again.
 """
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,9 +41,10 @@ class ApiServer:
     async def start(self, path: Path) -> None:
         """Listen on ``path``, mode 0660; a dead predecessor's socket is replaced."""
         await self._runner.setup()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         await web.UnixSite(self._runner, str(path)).start()
-        path.chmod(0o660)
+        os.chmod(path, 0o660)
 
     async def stop(self) -> None:
         await self._runner.cleanup()
@@ -57,7 +60,5 @@ class ApiServer:
 
     def _order(self, kind: str) -> web.Response:
         if not self._director.vrrp.send({"type": kind}):
-            return web.json_response(
-                {"error": "vrrpd does not answer; is lvsha-vrrpd running?"}, status=503
-            )
+            return web.json_response({"error": "vrrpd does not answer; is lvsha-vrrpd running?"}, status=503)
         return web.json_response({"ordered": kind})

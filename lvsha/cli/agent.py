@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from lvsha.core.errors import ConfigErrors, ConfigProblem, KernelError, LvshaError
@@ -19,7 +20,7 @@ _DIRECTORD_SILENCE_S = 15.0
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lvsha agent",
-        description="Run a director: vrrpd (addresses) and directord (checks, IPVS, sync) under one supervisor.",
+        description="Run a director: vrrpd (addresses) and directord (checks, IPVS, sync), supervised.",
         epilog="example: lvsha agent -f /etc/lvsha/lvsha.toml",
     )
     parser.add_argument("-f", "--file", default=_DEFAULT_FILE, help=f"configuration ({_DEFAULT_FILE})")
@@ -29,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("vrrpd", "directord"),
         help="run one of the two processes, as the systemd units do",
     )
+    parser.add_argument("--run-dir", help="instead of [agent] run_dir: several agents on one machine")
     return parser
 
 
@@ -55,7 +57,12 @@ def main(argv: list[str]) -> int:
             ) from None
         with RouteSocket() as routes:
             local = {address.prefix.ip for address in routes.addresses()}
-        return loads(text, str(path), arguments.node, hostname=socket.gethostname(), local_addresses=local)
+        settings = loads(
+            text, str(path), arguments.node, hostname=socket.gethostname(), local_addresses=local
+        )
+        if arguments.run_dir:
+            settings = replace(settings, agent=replace(settings.agent, run_dir=arguments.run_dir))
+        return settings
 
     def run_directord(settings: Settings, control: object) -> int:
         from lvsha.agent import directord  # imports asyncio and aiohttp: only in its own process
@@ -74,7 +81,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         print(f"lvsha agent: {error.filename}: {error.strerror}; set [agent] run_dir", file=sys.stderr)
         return 1
-    specs = (
+    specs: tuple[WorkerSpec, ...] = (
         WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
         WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S),
     )

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask
@@ -23,7 +24,7 @@ def ago(age_s: float | None) -> str:
     return f"{age_s / 86400:.0f} d"
 
 
-def _table(rows: list[tuple[str, ...]], indent: str = "  ") -> list[str]:
+def _table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
@@ -92,21 +93,25 @@ def render(status: Json) -> str:
     sync = status["sync"]
     if sync["expected"]:
         running = ", ".join(
-            f"{daemon['role']} on {daemon['interface']} (maxlen {daemon['maxlen']})" for daemon in sync["daemons"]
+            f"{daemon['role']} on {daemon['interface']} (maxlen {daemon['maxlen']})"
+            for daemon in sync["daemons"]
         )
         lines += ["", f"  connection sync, syncid {sync['syncid']}: {running or 'NOT RUNNING'}"]
     for service in status["services"]:
         lines += ["", *_service(service)]
     foreign = status["foreign_services"]
     if foreign:
-        lines += ["", f"  not ours, left alone: {', '.join(foreign[:5])}" + (" ..." if len(foreign) > 5 else "")]
+        lines += [
+            "",
+            f"  not ours, left alone: {', '.join(foreign[:5])}" + (" ..." if len(foreign) > 5 else ""),
+        ]
     return "\n".join(lines)
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="lvsha status",
-        description="What this director does. Exit status 0: all is well; 1: something to look at, or no agent.",
+        description="What this director does. Exit 0: all is well; 1: something to look at, or no agent.",
         epilog="example: lvsha status --watch",
     )
     parser.add_argument("--json", action="store_true", help="the whole status as one JSON object")

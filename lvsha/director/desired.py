@@ -26,9 +26,7 @@ NUDGE_KEY = ServiceKey.of(Protocol.TCP, *NUDGE_SERVICE)
 
 _NUDGE = DesiredService(
     service=Service(key=NUDGE_KEY, scheduler="rr"),
-    destinations=(
-        Destination(address=NUDGE_SERVER[0], port=NUDGE_SERVER[1], method=ForwardingMethod.MASQ),
-    ),
+    destinations=(Destination(address=NUDGE_SERVER[0], port=NUDGE_SERVER[1], method=ForwardingMethod.MASQ),),
 )
 
 

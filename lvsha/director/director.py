@@ -127,7 +127,11 @@ class Director:
                 candidates = (self._ids.get(check), before.get(follower), "/".join(follower))
                 ids[check] = next(
                     candidate
-                    for candidate in (*candidates, f"{'/'.join(follower)} {check.target()}", f"{follower} {check!r}")
+                    for candidate in (
+                        *candidates,
+                        f"{'/'.join(follower)} {check.target()}",
+                        f"{follower} {check!r}",
+                    )
                     if candidate is not None and candidate not in followers
                 )
             check_id = ids[check]

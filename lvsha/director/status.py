@@ -105,7 +105,9 @@ def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
         found.append("vrrpd does not answer: addresses are not watched; see its log")
     for router in vrrp["routers"]:
         if router["state"] == "FAULT":
-            found.append(f"virtual router {router['name']} is in FAULT: {router.get('fault') or 'see its log'}")
+            found.append(
+                f"virtual router {router['name']} is in FAULT: {router.get('fault') or 'see its log'}"
+            )
     for service in services:
         if not service["in_kernel"]:
             found.append(f"service {service['name']} is not in the kernel")

@@ -9,6 +9,7 @@ ready, and a Backup must read the adverts that came meanwhile before it may
 conclude that there were none.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -117,10 +118,8 @@ class Reactor:
 
     def _drain_timer(self) -> None:
         self._armed = None
-        try:
+        with contextlib.suppress(BlockingIOError):  # re-armed since it fired: nothing to read
             os.read(self._timer, 8)
-        except BlockingIOError:
-            pass  # re-armed since it fired: nothing to read
 
     def _arm(self) -> None:
         deadline = self._deadline()

@@ -20,6 +20,7 @@ VRRP_GROUP_4 = "224.0.0.18"
 VRRP_GROUP_6 = "ff02::12"
 
 _ETH_P_ARP = 0x0806
+_IP_PKTINFO = 8
 _IP_MULTICAST_ALL = 49
 _IPV6_MULTICAST_ALL = 29
 _RECEIVE_MAX = 2048
@@ -33,6 +34,8 @@ class Datagram:
 
     payload: bytes
     source: Address
+    destination: Address
+    """The group or our own address: part of what a checksum covers."""
     ttl: int
     """TTL or hop limit as it arrived."""
     at: Instant
@@ -77,7 +80,7 @@ class VrrpSocket:
         datagrams = []
         for _ in range(64):
             try:
-                data, ancillary, _, address = self._socket.recvmsg(_RECEIVE_MAX, 64)
+                data, ancillary, _, address = self._socket.recvmsg(_RECEIVE_MAX, 256)
             except BlockingIOError:
                 break
             except OSError:
@@ -89,36 +92,48 @@ class VrrpSocket:
                 if len(data) < 20 or header < 20 or len(data) < header:
                     continue
                 datagrams.append(
-                    Datagram(payload=data[header:], source=IPv4Address(host), ttl=data[8], at=at)
+                    Datagram(
+                        payload=data[header:],
+                        source=IPv4Address(host),
+                        destination=IPv4Address(data[16:20]),
+                        ttl=data[8],
+                        at=at,
+                    )
                 )
             else:
-                ttl = 0
+                ttl, destination = 0, IPv6Address(VRRP_GROUP_6)
                 for level, kind, value in ancillary:
-                    if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_HOPLIMIT:
+                    if level != socket.IPPROTO_IPV6:
+                        continue
+                    if kind == socket.IPV6_HOPLIMIT:
                         (ttl,) = struct.unpack("i", value[:4])
-                plain = host.partition("%")[0]
-                datagrams.append(Datagram(payload=data, source=IPv6Address(plain), ttl=ttl, at=at))
+                    elif kind == socket.IPV6_PKTINFO:
+                        destination = IPv6Address(value[:16])
+                source = IPv6Address(host.partition("%")[0])
+                datagrams.append(
+                    Datagram(payload=data, source=source, destination=destination, ttl=ttl, at=at)
+                )
         return datagrams
 
-    def send(self, payload: bytes, source: Address, destination: Address | None) -> None:
-        """One advert; ``destination`` None is the group.
+    def send(self, payload: bytes, source: Address, destination: Address) -> None:
+        """One advert, to the group or to a peer.
 
         Raises:
             OSError: the interface is down, the source address is gone ...
         """
         if self.family == 4:
-            host = str(destination) if destination is not None else VRRP_GROUP_4
             packet_info = struct.pack("@i4s4s", self._index, source.packed, b"\0\0\0\0")
             self._socket.sendmsg(
-                [payload], [(socket.IPPROTO_IP, socket.IP_PKTINFO, packet_info)], 0, (host, 0)
+                [payload], [(socket.IPPROTO_IP, _IP_PKTINFO, packet_info)], 0, (str(destination), 0)
             )
             return
-        group = destination is None
-        host = VRRP_GROUP_6 if group else str(destination)
         packet_info = struct.pack("@16si", source.packed, self._index)
-        scope = self._index if group or (destination is not None and destination.is_link_local) else 0
+        scope = self._index if destination.is_multicast or destination.is_link_local else 0
         self._socket.sendmsg(
-            [payload], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)], 0, (host, 0, 0, scope)
+            [payload],
+            [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)],
+            0,
+            (str(destination), 0, 0, scope),
         )
 
     def close(self) -> None:
@@ -145,6 +160,7 @@ class VrrpSocket:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _DSCP_CS6)
 
 
@@ -229,7 +245,9 @@ class NudgeSocket:
         """Raises: KernelError."""
         try:
             self._socket = socket.socket(
-                socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW
+                socket.AF_INET,
+                socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+                socket.IPPROTO_RAW,
             )
         except OSError as error:
             raise _refused("open a raw socket", error) from None

@@ -32,7 +32,8 @@ class DaemonRole(StrEnum):
 
 
 BACKUP_MAXLEN_MIN = 1472
-"""A backup drops, silently, datagrams longer than its own maxlen: never below what a plain kernel master sends."""
+"""A backup drops, silently, datagrams longer than its own maxlen: never less than what a plain
+kernel master sends."""
 
 DEFAULT_SYSCTLS: dict[str, str] = {
     # Announce a connection at its handshake ACK, not at its third packet, and
@@ -132,7 +133,11 @@ def plan_daemons(
             continue
         reason = "its interface was re-created or re-addressed" if stale else difference(daemon, existing)
         if reason:
-            steps += [SyncDaemonRepaired(daemon.role, reason), StopSyncDaemon(daemon.role), StartSyncDaemon(daemon)]
+            steps += [
+                SyncDaemonRepaired(daemon.role, reason),
+                StopSyncDaemon(daemon.role),
+                StartSyncDaemon(daemon),
+            ]
     steps.extend(StopSyncDaemon(role) for role in running)
     return steps
 

@@ -35,4 +35,4 @@ class SyncSettings:
 
     transport: Transport = Transport.MULTICAST
     sysctls: dict[str, str] = field(default_factory=dict)
-    """``net.ipv4.vs.*`` by short name, over ``lvsha.sync.daemon.DEFAULT_SYSCTLS``; ``""`` leaves one alone."""
+    """``net.ipv4.vs.*`` by short name, over ``sync.daemon.DEFAULT_SYSCTLS``; ``""`` leaves one alone."""

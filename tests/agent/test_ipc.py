@@ -97,8 +97,7 @@ def test_a_line_without_an_end_is_refused() -> None:
     buffer = LineBuffer()
 
     with pytest.raises(ValueError, match="1 MiB"):
-        for _ in range(20):
-            buffer.feed(b"x" * 100_000)
+        buffer.feed(b"x" * 2_000_000)
 
 
 def test_deadlines_come_after_descriptors() -> None:

@@ -167,7 +167,9 @@ def test_a_reload_without_a_change_keeps_verdicts_and_starts_no_probe() -> None:
     bench.advance(5 * SECOND)
     before, probes = bench.director.desired(), bench.probes
 
-    bench.take(bench.director.reconfigure(settings(service("web", realserver(11), realserver(12))), bench.now))
+    bench.take(
+        bench.director.reconfigure(settings(service("web", realserver(11), realserver(12))), bench.now)
+    )
 
     assert bench.director.desired() == before
     assert bench.probes == probes
@@ -198,7 +200,9 @@ def test_a_realserver_added_by_a_reload_is_proven_first() -> None:
     bench = Bench(settings(service("web", realserver(11))))
     bench.advance(3 * SECOND)
 
-    bench.take(bench.director.reconfigure(settings(service("web", realserver(11), realserver(12))), bench.now))
+    bench.take(
+        bench.director.reconfigure(settings(service("web", realserver(11), realserver(12))), bench.now)
+    )
     assert bench.weights(KEY) == {"10.0.0.11": 10, "10.0.0.12": 0}
 
     bench.advance(2 * SECOND)
