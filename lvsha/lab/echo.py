@@ -1,0 +1,53 @@
+"""A realserver: echoes TCP lines and UDP datagrams with its name in front.
+
+TCP listens on every address; UDP on each given address by itself, because an answer must leave with the
+address that was asked, which in DR mode is the VIP.
+"""
+
+import selectors
+import socket
+from collections.abc import Sequence
+
+
+def serve(server: str, port: int, addresses: Sequence[str]) -> None:
+    """Echo for ever; prints ``ready`` when it listens."""
+    name = server.encode()
+    family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
+    selector = selectors.EpollSelector()
+
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("", port))
+    listener.listen(1024)
+    selector.register(listener, selectors.EVENT_READ, "accept")
+    for address in addresses:
+        datagrams = socket.socket(family, socket.SOCK_DGRAM)
+        datagrams.bind((address, port))
+        selector.register(datagrams, selectors.EVENT_READ, "datagram")
+    print("ready", flush=True)
+
+    while True:
+        for key, _ in selector.select():
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            if key.data == "accept":
+                connection, _peer = sock.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                selector.register(connection, selectors.EVENT_READ, "line")
+            elif key.data == "datagram":
+                data, peer = sock.recvfrom(2048)
+                try:
+                    sock.sendto(name + b" " + data, peer)
+                except OSError:
+                    pass  # the way back is cut: that is what is being measured
+            else:
+                try:
+                    data = sock.recv(2048)
+                    if data:
+                        sock.send(b"".join(name + b" " + line for line in data.splitlines(keepends=True)))
+                        continue
+                except OSError:
+                    pass
+                selector.unregister(sock)
+                sock.close()
+

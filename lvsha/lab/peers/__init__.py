@@ -1,0 +1,1 @@
+"""The kinds of director that the lab can put on stage."""

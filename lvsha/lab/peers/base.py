@@ -1,0 +1,144 @@
+"""What a stage needs to know of a kind of director."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from lvsha.lab.errors import LabError
+from lvsha.lab.settings import Process, RunSettings
+from lvsha.lab.topology import Topology
+
+
+class Peer(ABC):
+    """A pair of directors of one kind: each one a process tree in its namespace, with a folder and a log."""
+
+    name: str
+
+    def __init__(self, topology: Topology, settings: RunSettings, folder: Path) -> None:
+        self.topology = topology
+        self.settings = settings
+        self.folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        for node in topology.directors:
+            self.node_folder(node).mkdir(parents=True, exist_ok=True)
+
+    @abstractmethod
+    def command(self, node: str) -> list[str]:
+        """What to run; called after ``write_config``."""
+
+    @abstractmethod
+    def write_config(self, node: str) -> None:
+        """Put its configuration into its folder."""
+
+    @abstractmethod
+    def pids(self, node: str, process: Process) -> list[int]:
+        """The processes that make up this part of a running director."""
+
+    @abstractmethod
+    def restarts_itself(self, process: Process) -> bool:
+        """Whether a supervisor of the director's own starts this part again when it is killed."""
+
+    def extras(self, node: str) -> dict[str, Any]:
+        """What this kind of director tells about itself, for the result."""
+        return {}
+
+    def node_folder(self, node: str) -> Path:
+        return self.folder / node
+
+    def log(self, node: str) -> Path:
+        return self.node_folder(node) / "log"
+
+    # Life and death
+
+    def start(self, node: str) -> None:
+        """Start a director; its log goes on where an earlier life of it ended."""
+        self.write_config(node)
+        with self.log(node).open("ab") as log:
+            self._processes[node] = self.topology.directors[node].popen(
+                self.command(node),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+
+    def terminate(self, node: str) -> None:
+        """Ask it to leave, as an operator does before maintenance."""
+        self._processes[node].terminate()
+
+    def kill(self, node: str, process: Process) -> None:
+        """SIGKILL a part of it, or all."""
+        pids = self.pids(node, process)
+        if not pids:
+            raise LabError(f"{self.name} on {node} has no {process} to kill; its log: {self._last_line(node)}")
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if process is Process.BOTH:
+            self._processes[node].wait()
+
+    def has_ended(self, node: str) -> bool:
+        return node not in self._processes or self._processes[node].poll() is not None
+
+    def why_not(self, node: str) -> str:
+        """For an error: what this director said last."""
+        ended = f"{self.name} on {node} has ended" if self.has_ended(node) else f"{self.name} on {node}"
+        return f"{ended}; the end of its log: {self._last_line(node)}"
+
+    def stop(self) -> None:
+        """End every director, whatever its state."""
+        for node, process in self._processes.items():
+            for pid in (*tree(process.pid), process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+            # A director that was killed without its children leaves them to process 1.
+            for pid in self._orphans(node):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self._processes.clear()
+
+    def _orphans(self, node: str) -> list[int]:
+        return []
+
+    def _main_pid(self, node: str) -> int:
+        return self._processes[node].pid
+
+    def _last_line(self, node: str) -> str:
+        log = self.log(node)
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return " | ".join(lines[-3:]) if lines else "(empty)"
+
+
+def tree(pid: int) -> list[int]:
+    """All descendants of a process."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found += [child, *tree(child)]
+    return found
+
+
+def command_name(pid: int) -> str:
+    """``comm`` of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def wait_until_gone(pids: list[int], timeout_s: float) -> bool:
+    """True when all of them have ended in time."""
+    end = time.monotonic() + timeout_s
+    while any(command_name(pid) for pid in pids):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True

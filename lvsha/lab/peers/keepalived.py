@@ -1,0 +1,98 @@
+"""keepalived as its users run it: VRRPv3, ``lvs_sync_daemon`` tied to the instance, TCP checks, weight 0 on failure."""
+
+from lvsha.lab.peers.base import Peer, command_name, tree
+from lvsha.lab.settings import Process
+from lvsha.lab.topology import PORT
+
+VRID = 51
+INSIDE_VRID = 52
+SYNCID = 51
+PRIORITIES = {"lb1": 200, "lb2": 100}
+
+ADVERTISED = 20
+"""More addresses than this go into virtual_ipaddress_excluded: an advert is one packet."""
+
+
+class Keepalived(Peer):
+    """A pair of keepalived."""
+
+    name = "keepalived"
+
+    def command(self, node: str) -> list[str]:
+        folder = self.node_folder(node)
+        words = ["keepalived", "--dont-fork", "--log-console", "--log-detail"]
+        words += ["-f", str(folder / "keepalived.conf"), "-p", str(folder / "keepalived.pid")]
+        return [*words, "-r", str(folder / "vrrp.pid"), "-c", str(folder / "checkers.pid")]
+
+    def write_config(self, node: str) -> None:
+        (self.node_folder(node) / "keepalived.conf").write_text(self.config(node))
+
+    def config(self, node: str) -> str:
+        """The text of keepalived.conf."""
+        topology, settings = self.topology, self.settings
+        maxlen = f" maxlen {settings.sync_maxlen}" if settings.sync_maxlen else ""
+        vips = [f"{vip} dev eth0" for vip in topology.vips]
+        blocks = [
+            f"global_defs {{\n  router_id {node}\n  vrrp_version 3\n"
+            f"  lvs_sync_daemon eth0 outside id {SYNCID}{maxlen}\n}}\n",
+            self._instance("outside", "eth0", VRID, node, vips[:ADVERTISED], vips[ADVERTISED:]),
+        ]
+        if topology.gateway is not None:
+            gateway = [f"{topology.gateway} dev eth1"]
+            blocks.append(self._instance("inside", "eth1", INSIDE_VRID, node, gateway, []))
+            blocks.append("vrrp_sync_group pair {\n  group {\n    outside\n    inside\n  }\n}\n")
+        for address in topology.service_addresses:
+            blocks += [self._service(str(address), protocol) for protocol in ("TCP", "UDP")]
+        return "\n".join(blocks)
+
+    def _instance(
+        self, name: str, interface: str, vrid: int, node: str, addresses: list[str], excluded: list[str]
+    ) -> str:
+        lines = [
+            f"vrrp_instance {name} {{",
+            "  state BACKUP",
+            f"  interface {interface}",
+            f"  virtual_router_id {vrid}",
+            f"  priority {PRIORITIES[node]}",
+            f"  advert_int {self.settings.advert_s:g}",
+            "  virtual_ipaddress {",
+            *(f"    {address}" for address in addresses),
+            "  }",
+        ]
+        if excluded:
+            lines += ["  virtual_ipaddress_excluded {", *(f"    {address}" for address in excluded), "  }"]
+        return "\n".join([*lines, "}\n"])
+
+    def _service(self, address: str, protocol: str) -> str:
+        settings = self.settings
+        lines = [
+            f"virtual_server {address} {PORT} {{",
+            f"  delay_loop {settings.check_interval_s:g}",
+            "  lb_algo rr",
+            f"  lb_kind {settings.method.upper()}",
+            f"  protocol {protocol}",
+        ]
+        for name in self.topology.realservers:
+            lines += [
+                f"  real_server {self.topology.realserver_address(name)} {PORT} {{",
+                "    weight 1",
+                "    inhibit_on_failure",
+                "    TCP_CHECK {",
+                f"      connect_timeout {settings.check_timeout_s:g}",
+                f"      retry {settings.check_fall - 1}",
+                f"      delay_before_retry {settings.check_interval_s:g}",
+                "    }",
+                "  }",
+            ]
+        return "\n".join([*lines, "}\n"])
+
+    def pids(self, node: str, process: Process) -> list[int]:
+        main = self._main_pid(node)
+        children = tree(main)
+        if process is Process.BOTH:
+            return [main, *children]
+        part = "vrrp" if process is Process.VRRPD else "healthcheck"
+        return [pid for pid in children if part in command_name(pid).lower()]
+
+    def restarts_itself(self, process: Process) -> bool:
+        return process is not Process.BOTH

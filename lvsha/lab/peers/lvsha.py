@@ -1,0 +1,110 @@
+"""lvsha itself, with the configuration that a user of the standard topology would write."""
+
+import json
+import os
+import sys
+from typing import Any
+
+from lvsha.lab.netns import run
+from lvsha.lab.peers.base import Peer, command_name, tree
+from lvsha.lab.peers.keepalived import INSIDE_VRID, PRIORITIES, SYNCID, VRID
+from lvsha.lab.settings import Process
+from lvsha.lab.topology import PORT
+
+
+class Lvsha(Peer):
+    """A pair of lvsha agents."""
+
+    name = "lvsha"
+
+    def command(self, node: str) -> list[str]:
+        config = str(self.node_folder(node) / "lvsha.toml")
+        return [sys.executable, "-m", "lvsha.cli.main", "agent", "-f", config, "--node", node]
+
+    def write_config(self, node: str) -> None:
+        (self.node_folder(node) / "lvsha.toml").write_text(self.config(node))
+
+    def config(self, node: str) -> str:
+        """The text of lvsha.toml: the same for both directors but for the folders, which they share here."""
+        settings, topology = self.settings, self.topology
+        lines = ["[directors]"]
+        for name in topology.directors:
+            address = topology.director_address(name)
+            lines.append(f'{name} = {{ address = "{address}", priority = {PRIORITIES[name]} }}')
+        lines += self._router("outside", "eth0", VRID, [str(vip) for vip in topology.vips])
+        if topology.gateway is not None:
+            lines += self._router("inside", "eth1", INSIDE_VRID, [str(topology.gateway)])
+        for address in topology.service_addresses:
+            lines += self._service(f"[{address}]:{PORT}" if address.version == 6 else f"{address}:{PORT}")
+        lines += ["", "[sync]", 'interface = "eth0"', f"syncid = {SYNCID}"]
+        if settings.sync_maxlen:
+            lines.append(f"maxlen = {settings.sync_maxlen}")
+        folder = self.node_folder(node)
+        lines += ["", "[agent]", f'run_dir = "{folder}/run"', f'state_dir = "{folder}/state"']
+        return "\n".join(lines) + "\n"
+
+    def _router(self, name: str, interface: str, vrid: int, addresses: list[str]) -> list[str]:
+        # An advert is one packet: what does not fit moves along unadvertised.
+        advertised, excluded = addresses[:20], addresses[20:]
+        lines = [
+            "",
+            "[[vrrp]]",
+            f'name = "{name}"',
+            f'interface = "{interface}"',
+            f"vrid = {vrid}",
+            f'advert_interval = "{self.settings.advert_s * 1000:g}ms"',
+            f"addresses = {json.dumps(advertised)}",
+        ]
+        return [*lines, f"excluded_addresses = {json.dumps(excluded)}"] if excluded else lines
+
+    def _service(self, address: str) -> list[str]:
+        settings = self.settings
+        realservers = [str(self.topology.realserver_address(name)) for name in self.topology.realservers]
+        interval = f'"{settings.check_interval_s * 1000:g}ms"'
+        check = (
+            f'{{ type = "tcp", interval = {interval}, fast_interval = {interval}, '
+            f'timeout = "{settings.check_timeout_s * 1000:g}ms", fall = {settings.check_fall}, rise = 1 }}'
+        )
+        return [
+            "",
+            "[[service]]",
+            f'address = "{address}"',
+            'protocol = ["tcp", "udp"]',
+            f'method = "{settings.method}"',
+            'scheduler = "rr"',
+            f"check = {check}",
+            f"realservers = {json.dumps(realservers)}",
+        ]
+
+    def pids(self, node: str, process: Process) -> list[int]:
+        main = self._main_pid(node)
+        children = tree(main)
+        if process is Process.BOTH:
+            return [main, *children]
+        named = [pid for pid in children if process in command_name(pid)]
+        return named or self._logged_pid(node, process, children)
+
+    def _logged_pid(self, node: str, process: Process, children: list[int]) -> list[int]:
+        """The supervisor forks its workers, so the log is what tells them apart."""
+        words = f"agent.worker_started worker={process} pid="
+        found = [line for line in self.log(node).read_text().splitlines() if words in line]
+        if not found:
+            return []
+        pid = int(found[-1].partition(words)[2].split()[0])
+        return [pid] if pid in children else []
+
+    def restarts_itself(self, process: Process) -> bool:
+        return process is not Process.BOTH
+
+    def extras(self, node: str) -> dict[str, Any]:
+        if self.has_ended(node):
+            return {}
+        socket = self.node_folder(node) / "run" / "directord.sock"
+        if not os.path.exists(socket):
+            return {}
+        text = run([*self.command(node)[:3], "status", "--json", "--socket", str(socket)], check=False)
+        try:
+            status = json.loads(text)
+        except ValueError:
+            return {}
+        return {"status": status}

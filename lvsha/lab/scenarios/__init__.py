@@ -1,0 +1,1 @@
+"""One file a scenario, each with ``SUMMARY`` and ``play(stage)``."""

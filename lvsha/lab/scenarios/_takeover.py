@@ -1,0 +1,46 @@
+"""The parts that scenarios with a takeover share."""
+
+from lvsha.lab.scenario import Outcome
+from lvsha.lab.stage import Stage
+from lvsha.lab.timeline import milliseconds
+
+
+def connect(stage: Stage) -> None:
+    """Open the connections, then start the heartbeat."""
+    answer = stage.open_connections()
+    stage.start_heartbeat()
+    spread = ", ".join(f"{count} on {name}" for name, count in sorted(answer["servers"].items()))
+    stage.story.say(f"the client has {answer['opened']} established TCP connections to {stage.vip}: {spread}")
+
+
+def judge(stage: Stage, *, new_master: str | None) -> Outcome:
+    """Ask every connection for one more round trip; ``new_master`` must hold the VIP (None: nobody new may)."""
+    count = stage.check_connections()
+    stage.stop_heartbeat()
+    silence = stage.silence()
+    assert stage.fault_at is not None
+    survived, established = count["survived"], count["established"]
+    extras: dict[str, object] = {}
+    ok = survived == established
+    parts = [f"{survived} of {established} connections go on"]
+    if count["died"]:
+        parts.append("the others died: " + ", ".join(f"{n} x {name}" for name, n in count["died"].items()))
+    taken = {
+        node: stage.timeline.first("bound", stage.fault_at, director=node, address=stage.vip)
+        for node in stage.topology.directors
+    }
+    if new_master is not None:
+        at = taken[new_master]
+        extras["takeover_ms"] = milliseconds(at - stage.fault_at) if at is not None else None
+        if new_master not in stage.timeline.holders.get(stage.vip, ()):
+            ok = False
+            parts.append(f"{new_master} does not hold {stage.vip}")
+    parts.append(f"longest silence {silence['longest_silence_ms']:.0f} ms")
+    return Outcome(
+        ok=ok,
+        verdict="; ".join(parts),
+        established=established,
+        survived=survived,
+        died=count["died"],
+        extras=extras,
+    )

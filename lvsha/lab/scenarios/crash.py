@@ -1,0 +1,19 @@
+"""The master director is cut off from every network at once; its connections must go on over the other one."""
+
+from lvsha.lab.scenario import Outcome
+from lvsha.lab.scenarios._takeover import connect, judge
+from lvsha.lab.stage import Stage
+
+SUMMARY = "the master director loses its cables; who goes on?"
+
+
+def play(stage: Stage) -> Outcome:
+    stage.start_pair()
+    connect(stage)
+    stage.wait_for_the_moment()
+
+    stage.mark_fault("lb1 crashes: its cables are pulled")
+    stage.crash("lb1")
+    stage.settle()
+
+    return judge(stage, new_master="lb2")

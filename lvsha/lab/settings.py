@@ -1,0 +1,65 @@
+"""What one run of a scenario is asked for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lvsha.lab.topology import Method, TopologySettings
+
+
+class DirectorKind(StrEnum):
+    """Whose directors are on stage."""
+
+    LVSHA = "lvsha"
+    KEEPALIVED = "keepalived"
+
+
+class Process(StrEnum):
+    """Which part of a director is killed."""
+
+    VRRPD = "vrrpd"
+    """The one that holds the addresses (keepalived: its VRRP child)."""
+    DIRECTORD = "directord"
+    """The one that checks and fills the table (keepalived: its checker child)."""
+    BOTH = "both"
+    """The whole director, its supervisor included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """One scenario, once, with one kind of director. Durations in seconds."""
+
+    scenario: str
+    director: DirectorKind = DirectorKind.LVSHA
+    connections: int = 100
+    advert_s: float = 0.1
+    """Both kinds of director speak VRRPv3 at this interval."""
+    vips: int = 1
+    method: Method = Method.DR
+    family: int = 4
+    crash_after_s: float = 1.0
+    """From the last new connection to the fault."""
+    process: Process = Process.BOTH
+    restart_after_s: float = 1.0
+    """From a kill to the restart, where nothing else restarts it."""
+    phase: float | None = 0.5
+    """Where between two adverts the fault falls: 0.5 = half-way, which makes runs comparable. None: anywhere."""
+    check_interval_s: float = 0.5
+    check_timeout_s: float = 0.5
+    check_fall: int = 2
+    sync_maxlen: int | None = None
+    """UDP payload of a sync message; None: the director's own default."""
+    capture: bool = True
+    """Record the wire with tcpdump, to be kept if the run fails."""
+
+    @property
+    def topology(self) -> TopologySettings:
+        return TopologySettings(method=self.method, family=self.family, vips=self.vips)
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "RunSettings":
+        kinds = {"director": DirectorKind, "method": Method, "process": Process}
+        return cls(**{key: kinds[key](value) if key in kinds else value for key, value in document.items()})

@@ -1,0 +1,410 @@
+"""The stage of one run: topology, realservers, client, witness and a pair of directors.
+
+A scenario is a function of a stage: it starts things, waits for what it wants to see, causes one fault or
+several, and asks the client how it went. Everything measured is measured here, by the same means whatever
+kind of director is on stage.
+"""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lvsha.lab import echo, probe, watch
+from lvsha.lab.errors import LabError
+from lvsha.lab.helper import Helper
+from lvsha.lab.netns import run
+from lvsha.lab.peers.base import Peer
+from lvsha.lab.peers.keepalived import Keepalived
+from lvsha.lab.peers.lvsha import Lvsha
+from lvsha.lab.settings import DirectorKind, Process, RunSettings
+from lvsha.lab.story import Story
+from lvsha.lab.timeline import Span, Timeline, milliseconds, silences
+from lvsha.lab.topology import DIRECTORS, PORT, Topology
+
+HEARTBEAT_MS = 2.0
+LAST_VIP_HEARTBEAT_MS = 10.0
+"""Of the last of many VIPs: enough to see whether it is back later than the first."""
+
+ROUND_TRIPS = 4
+"""Of a new connection: the kernel synchronises it from its third packet on."""
+
+READY_TIMEOUT_S = 30.0
+NICE = -10
+"""Of client, realservers and witness: the one CPU of a user-mode guest must not delay who measures."""
+
+SECOND = 1_000_000_000
+
+
+def now() -> int:
+    return time.monotonic_ns()
+
+
+class Stage:
+    """Everything of one run; ``with`` it, since it must be cleared whatever happens."""
+
+    def __init__(self, settings: RunSettings, folder: Path, story: Story) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.story = story
+        self.topology = Topology(settings.topology)
+        self.timeline = Timeline()
+        self.peer: Peer = {DirectorKind.LVSHA: Lvsha, DirectorKind.KEEPALIVED: Keepalived}[settings.director](
+            self.topology, settings, folder / "directors"
+        )
+        self.vip = str(self.topology.vips[0].ip)
+        self.fault_at: int | None = None
+        """When the (first) fault happened."""
+        self.last_connection_at: int | None = None
+        self._helpers: dict[str, Helper] = {}
+        self._capture: subprocess.Popen[bytes] | None = None
+        self._heartbeat_on = False
+        self.beats: dict[str, Any] | None = None
+        """The heartbeat's report, once it has been stopped."""
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    # Setting up
+
+    def build(self) -> None:
+        """Everything but the directors."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.topology.build()
+        if self.settings.capture and shutil.which("tcpdump"):
+            self._capture = self._start_capture()
+        for name in self.topology.realservers:
+            self.start_realserver(name)
+        self._spawn("connections", probe.drive_connections, "client")
+        self._spawn("heartbeat", probe.drive_heartbeat, "client")
+        addresses = [self.vip]
+        if self.topology.gateway is not None:
+            addresses.append(str(self.topology.gateway.ip))
+        self._spawn("witness", lambda: watch.watch(DIRECTORS, addresses, "br0"))
+        self.wait("the witness watches", lambda: bool(self.timeline.events))
+
+    def _spawn(self, name: str, work: Callable[[], None], where: str | None = None) -> Helper:
+        namespaces = {"client": self.topology.client, **self.topology.realservers}
+        namespace = namespaces[where] if where is not None else None
+        helper = Helper(name, work, namespace=namespace, log=self.folder / f"{name}.log", nice=NICE)
+        self._helpers[name] = helper
+        return helper
+
+    def _start_capture(self) -> "subprocess.Popen[bytes]":
+        # Not the heartbeat: a thousand packets a second that say nothing.
+        words = ["tcpdump", "-i", "br0", "-s", "200", "-Z", "root", "-w", str(self.folder / "br0.pcap")]
+        return subprocess.Popen(
+            [*words, f"not (udp port {PORT})"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def start_realserver(self, name: str) -> None:
+        addresses = [str(self.topology.realserver_address(name))]
+        if not self.topology.is_nat:
+            addresses += [str(address) for address in self.topology.service_addresses]
+        helper = self._spawn(name, lambda: echo.serve(name, PORT, addresses), name)
+        if helper.line(10.0) != b"ready":
+            raise LabError(f"the echo service of {name} did not start: see {helper.name}.log")
+
+    def start_director(self, node: str) -> None:
+        self.peer.start(node)
+
+    def start_pair(self) -> None:
+        """Start lb1, let it become MASTER, start lb2, and wait until both are as they should be."""
+        began = now()
+        self.start_director(DIRECTORS[0])
+        self.wait_for_holder(DIRECTORS[0])
+        self.start_director(DIRECTORS[1])
+        self.wait_until_ready(*DIRECTORS)
+        self.story.say(
+            f"{DIRECTORS[0]} is MASTER of {self.vip}, {DIRECTORS[1]} is BACKUP; both know "
+            f"{len(self.topology.realservers)} healthy realservers ({(now() - began) / SECOND:.1f} s to get there)"
+        )
+
+    def wait_until_ready(self, *nodes: str) -> None:
+        """Every realserver has weight and the sync daemon's socket is open, on all of these."""
+        for node in nodes:
+            self.wait(
+                f"{node} has healthy realservers in its table",
+                lambda node=node: self._has_all_weights(node),  # type: ignore[misc]
+                node=node,
+            )
+            self.wait(f"{node} runs a sync daemon", lambda node=node: self._syncs(node), node=node)  # type: ignore[misc]
+
+    def _has_all_weights(self, node: str) -> bool:
+        table = self.timeline.weights.get(node, {})
+        services = 2 * len(self.topology.service_addresses)
+        return sum(weight > 0 for weight in table.values()) >= services * len(self.topology.realservers)
+
+    def _syncs(self, node: str) -> bool:
+        """The daemons' sockets end in port 8848 on one side or the other."""
+        namespace = self.topology.directors[node]
+        return any(":2290 " in namespace.read(f"/proc/self/net/{table}") for table in ("udp", "udp6"))
+
+    # The client
+
+    def open_connections(self, count: int | None = None) -> dict[str, Any]:
+        """Open connections through the first VIP; all must open."""
+        wanted = self.settings.connections if count is None else count
+        client = self._helpers["connections"]
+        order = {"address": self.vip, "port": PORT, "count": wanted, "rounds": ROUND_TRIPS, "timeout_s": 2.0}
+        client.send({"do": "open"} | order)
+        answer = client.receive(60.0 + wanted)
+        self.last_connection_at = int(answer["at"])
+        if answer["opened"] != wanted:
+            raise LabError(f"only {answer['opened']} of {wanted} connections opened: {answer['errors']}")
+        return answer
+
+    def check_connections(self, timeout_s: float = 3.0) -> dict[str, Any]:
+        """One more round trip on all connections."""
+        client = self._helpers["connections"]
+        client.send({"do": "check", "timeout_s": timeout_s})
+        return client.receive(timeout_s + 30.0)
+
+    def forget_dead_connections(self) -> int:
+        client = self._helpers["connections"]
+        client.send({"do": "forget_dead"})
+        return int(client.receive(10.0)["forgotten"])
+
+    def start_heartbeat(self, *, avoid: str = "") -> None:
+        """Begin to measure silence; not on a flow of realserver ``avoid``."""
+        client = self._helpers["heartbeat"]
+        first, *last = [str(address) for address in self.topology.service_addresses]
+        flows = [[first, HEARTBEAT_MS], *([address, LAST_VIP_HEARTBEAT_MS] for address in last)]
+        client.send({"flows": flows, "port": PORT, "avoid": avoid})
+        client.receive(15.0)
+        self._heartbeat_on = True
+
+    def stop_heartbeat(self) -> None:
+        if self._heartbeat_on:
+            self._heartbeat_on = False
+            self._helpers["heartbeat"].send({})
+            self.beats = self._helpers["heartbeat"].receive(30.0)
+
+    # Faults
+
+    def wait_for_the_moment(self) -> None:
+        """Until ``crash_after_s`` has passed since the last connection, and the phase is as asked."""
+        assert self.last_connection_at is not None, "connections come before the fault"
+        moment = self.last_connection_at + round(self.settings.crash_after_s * SECOND)
+        self.pump_until(moment)
+        if self.settings.phase is None:
+            return
+        source = str(self.topology.director_address(DIRECTORS[0]))
+        known = self.timeline.adverts.get(source) if self.settings.family == 4 else None
+        known = known or max(self.timeline.adverts.values(), default=None)
+        if known is None:
+            return
+        interval = round(self.settings.advert_s * SECOND)
+        target = known + round(self.settings.phase * interval)
+        while target < now():
+            target += interval
+        self.pump_until(target)
+
+    def mark_fault(self, text: str) -> int:
+        """The fault is about to happen: time is counted from here."""
+        at = now()
+        if self.fault_at is None:
+            self.fault_at = at
+        self.story.say(text)
+        return at
+
+    def crash(self, node: str) -> None:
+        """Pull a director's cables: it neither sends nor hears anything from now on."""
+        self.topology.set_link(node, up=False)
+
+    def settle(self, extra_s: float = 0.5) -> None:
+        """Longer than any takeover takes: three adverts, the skew, and then some."""
+        self.pump(4.2 * self.settings.advert_s + extra_s)
+
+    # Waiting
+
+    def pump(self, duration_s: float) -> None:
+        self.pump_until(now() + round(duration_s * SECOND))
+
+    def pump_until(self, instant: int) -> None:
+        """Let time pass, listening to the witness."""
+        while (left := instant - now()) > 0:
+            self._hear(left / SECOND)
+        while self._hear(0.0):
+            pass
+
+    def wait(
+        self, what: str, condition: Callable[[], bool], timeout_s: float = READY_TIMEOUT_S, *, node: str = ""
+    ) -> int:
+        """Let time pass until ``condition`` holds; returns when.
+
+        Raises:
+            LabError: it did not in time, or the director that it is about has ended.
+        """
+        end = now() + round(timeout_s * SECOND)
+        while self._hear(0.0):
+            pass
+        while not condition():
+            if now() > end:
+                raise LabError(f"waited {timeout_s:.0f} s in vain until {what}. {self._why(node)}")
+            if node and self.peer.has_ended(node):
+                raise LabError(f"waited until {what}, but {self.peer.why_not(node)}")
+            self._hear(0.02)
+        return now()
+
+    def wait_for_holder(self, node: str, timeout_s: float = READY_TIMEOUT_S) -> int:
+        """Until this director holds the VIP (and the gateway, in NAT)."""
+        wanted = [self.vip] + ([str(self.topology.gateway.ip)] if self.topology.gateway else [])
+        return self.wait(
+            f"{node} holds {' and '.join(wanted)}",
+            lambda: all(node in self.timeline.holders.get(address, ()) for address in wanted),
+            timeout_s,
+            node=node,
+        )
+
+    def wait_for_weight(self, node: str, realserver: str, weight: int, timeout_s: float) -> int:
+        """Until a realserver has this weight in every service of a director (0 is also: not in the table)."""
+        destination = self.destination(realserver)
+
+        def holds() -> bool:
+            rows = self.timeline.weights.get(node, {})
+            values = [value for key, value in rows.items() if key.endswith(f">{destination}")]
+            return all(value == weight for value in values) and (bool(values) or weight == 0)
+
+        return self.wait(f"{realserver} has weight {weight} on {node}", holds, timeout_s, node=node)
+
+    def destination(self, realserver: str) -> str:
+        address = self.topology.realserver_address(realserver)
+        return f"{address}:{PORT}" if address.version == 4 else f"[{address}]:{PORT}"
+
+    def _hear(self, timeout_s: float) -> bool:
+        line = self._helpers["witness"].line(max(0.0, timeout_s))
+        if line is None:
+            return False
+        import json
+
+        self.timeline.add(json.loads(line))
+        return True
+
+    def _why(self, node: str) -> str:
+        nodes = [node] if node else list(DIRECTORS)
+        return "; ".join(self.peer.why_not(each) for each in nodes)
+
+    # Results
+
+    def silence(self) -> dict[str, Any]:
+        """The longest silence from the fault to the end, and when it began, in milliseconds."""
+        assert self.beats is not None and self.fault_at is not None
+        end = int(self.beats["at"])
+        found: dict[str, Any] = {"longest_silence_ms": 0.0, "silence_began_ms": None}
+        for index, flow in enumerate(self.beats["flows"]):
+            spans = silences(flow["echoes"], self.fault_at, end)
+            longest = spans[0]
+            assert longest.end is not None
+            length = milliseconds(longest.end - longest.start)
+            if index == 0:
+                quiet = silences(flow["echoes"], flow["echoes"][0], self.fault_at)
+                found["longest_silence_ms"] = length
+                found["silence_began_ms"] = milliseconds(longest.start - self.fault_at)
+                found["longest_silence_before_ms"] = milliseconds(_length(quiet[0]))
+            else:
+                found["last_vip_silence_ms"] = length
+        return found
+
+    def holders(self) -> dict[str, Any]:
+        """Who held the VIP when, in milliseconds from the fault, and how long two of them did."""
+        end = now()
+        zero = self.fault_at if self.fault_at is not None else end
+        spans = self.timeline.holding(self.vip, end)
+        double = self.timeline.double_holding(self.vip, end)
+        return {
+            "holders": {
+                node: [[milliseconds(span.start - zero), milliseconds((span.end or end) - zero)] for span in mine]
+                for node, mine in sorted(spans.items())
+            },
+            "double_holder_ms": milliseconds(max((_length(span) for span in double), default=0)),
+        }
+
+    def weights(self) -> dict[str, Any]:
+        """Weight over time by director and realserver, in milliseconds from the fault."""
+        zero = self.fault_at or 0
+        return {
+            node: {
+                name: [
+                    [milliseconds(at - zero), weight]
+                    for at, weight in self.timeline.weights_of(node, self.destination(name))
+                ]
+                for name in self.topology.realservers
+            }
+            for node in DIRECTORS
+        }
+
+    def keep_evidence(self, target: Path) -> None:
+        """Copy what explains a run: logs, configurations, tables, connections, the wire."""
+        target.mkdir(parents=True, exist_ok=True)
+        for name, namespace in self.topology.directors.items():
+            for option, file in (("-Ln", "table"), ("-Lnc", "connections"), ("-Ln --stats", "stats")):
+                with contextlib.suppress(LabError):
+                    text = namespace.run(["ipvsadm", *option.split()], check=False)
+                    (target / f"{name}-ipvsadm-{file}.txt").write_text(text)
+            with contextlib.suppress(LabError):
+                (target / f"{name}-addresses.txt").write_text(namespace.run(["ip", "-br", "address"]))
+            folder = self.peer.node_folder(name)
+            for path in folder.iterdir():
+                if path.is_file():
+                    shutil.copy(path, target / f"{name}-{path.name}")
+        if self._capture is not None:
+            self._stop_capture()
+        for path in [*self.folder.glob("*.log"), *self.folder.glob("*.pcap")]:
+            if path.stat().st_size:
+                shutil.copy(path, target / path.name)
+        lines = (str(event) for event in self.timeline.events if event["event"] != "advert")
+        (target / "witness.txt").write_text("\n".join(lines) + "\n")
+
+    # Clearing
+
+    def kill_realserver(self, name: str) -> None:
+        """The machine is gone: its cable is pulled."""
+        self.topology.set_link(name, up=False)
+
+    def return_realserver(self, name: str) -> None:
+        self.topology.set_link(name, up=True)
+
+    def _stop_capture(self) -> None:
+        if self._capture is not None:
+            self._capture.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._capture.wait(3.0)
+            self._capture.kill()
+            self._capture.wait()
+            self._capture = None
+
+    def clear(self) -> None:
+        """End every process and delete every namespace of this run."""
+        self.peer.stop()
+        for helper in self._helpers.values():
+            helper.kill()
+        self._helpers.clear()
+        self._stop_capture()
+        self.topology.remove()
+
+
+def _length(span: Span) -> int:
+    assert span.end is not None
+    return span.end - span.start
+
+
+@contextlib.contextmanager
+def stage(settings: RunSettings, folder: Path, story: Story) -> Iterator[Stage]:
+    """A stage that is cleared at the end of the block."""
+    with Stage(settings, folder, story) as opened:
+        opened.build()
+        yield opened
+
+
+__all__ = ["Process", "Stage", "run", "stage"]
