@@ -59,7 +59,7 @@ def decode_neighbor_advertisement(
     if message[0] != TYPE or message[1] != 0:
         raise DecodeError(DropReason.BAD_TYPE, f"ICMPv6 type {message[0]} code {message[1]}", offset=0)
     header = pseudo_header(source=source, destination=destination, protocol=IP_PROTOCOL, length=len(message))
-    if not checksum_holds(message + header):
+    if not checksum_holds(header + message):
         raise DecodeError(DropReason.BAD_CHECKSUM, "ICMPv6 checksum", offset=2)
     mac = None
     at = SIZE
@@ -99,7 +99,7 @@ def encode_neighbor_advertisement(
     rest = bytes((flags, 0, 0, 0)) + advert.target.packed + option
     message = bytes((TYPE, 0, 0, 0)) + rest
     header = pseudo_header(source=source, destination=destination, protocol=IP_PROTOCOL, length=len(message))
-    return bytes((TYPE, 0)) + internet_checksum(message + header).to_bytes(2, "big") + rest
+    return bytes((TYPE, 0)) + internet_checksum(header + message).to_bytes(2, "big") + rest
 
 
 def unsolicited_advertisement(*, mac: bytes, address: IPv6Address) -> bytes:

@@ -199,9 +199,10 @@ def encode_advertisement(
     if advert.version == 2 or (not over_ipv6 and checksum is ChecksumForm.MESSAGE):
         covered = message
     elif source is not None and destination is not None:
-        covered = message + pseudo_header(
+        header = pseudo_header(
             source=source, destination=destination, protocol=IP_PROTOCOL, length=len(message)
         )
+        covered = header + message
     elif over_ipv6:
         return message
     else:
@@ -238,7 +239,7 @@ def checksum_form(payload: bytes, *, source: Address, destination: Address) -> C
         header = pseudo_header(
             source=source, destination=destination, protocol=IP_PROTOCOL, length=len(payload)
         )
-        if checksum_holds(payload + header):
+        if checksum_holds(header + payload):
             return ChecksumForm.PSEUDO_HEADER
     if (version == 2 or source.version == 4) and checksum_holds(payload):
         return ChecksumForm.MESSAGE
