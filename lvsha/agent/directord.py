@@ -10,6 +10,7 @@ with what is, on every change and every ``drift_interval``.
 
 import asyncio
 import contextlib
+import importlib
 import random
 import signal
 import time
@@ -70,17 +71,13 @@ class Directord:
 
     async def run(self) -> None:
         """Until told to stop."""
-        from lvsha.api.server import ApiServer  # aiohttp is slow to import: not before we are forked
-
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_reader(self.control.fileno(), self._on_control)
-        self.runner = ProbeRunner()
+        self.runner = ProbeRunner(on_event=lambda event: self.journal.record("checker", event))
         self.sync.start()
         self._perform(self.director.start(monotonic()))
         self._reconcile()
-        api = ApiServer(self)
-        await api.start(self.run_dir / "directord.sock")
         tasks = [
             asyncio.create_task(self._keep_reconciling()),
             asyncio.create_task(self._keep_alive()),
@@ -95,6 +92,10 @@ class Directord:
             services=len(self.settings.services),
             writes=self.kernel_writes,
         )
+        # aiohttp takes longest to import; the kernel has what it needs by now, so it may.
+        server = await asyncio.to_thread(importlib.import_module, "lvsha.api.server")
+        api = server.ApiServer(self)
+        await api.start(self.run_dir / "directord.sock")
         stopping = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in (*tasks, stopping):

@@ -114,7 +114,7 @@ class KernelSync:
             else [daemon.role.value for daemon in desired_daemons(self._settings)]
         )
         try:
-            running = [daemon for daemon in self._ipvs.daemons()]
+            running = self._ipvs.daemons()
         except KernelError:
             running = []
         return {

@@ -182,13 +182,12 @@ class Supervisor:
             for message in child.control.receive():
                 child.heard = now
                 child.ready = child.ready or message.kind == "ready"
-        if not self._announced and len(self._children) == len(self.specs):
-            if all(child.ready for child in self._children.values()):
-                self._announced = True
-                self.notifier.send(
-                    "READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {self.settings.node}"
-                )
-                self.journal.write("agent.ready", node=self.settings.node)
+        everybody = len(self._children) == len(self.specs)
+        if not self._announced and everybody and all(child.ready for child in self._children.values()):
+            self._announced = True
+            node = self.settings.node
+            self.notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {node}")
+            self.journal.write("agent.ready", node=node)
 
     def _bury(self) -> None:
         """Collect the dead and start their successors."""
@@ -198,11 +197,10 @@ class Supervisor:
                 continue
             child.control.close()
             del self._children[name]
-            how = (
-                f"signal {os.WTERMSIG(status)}"
-                if os.WIFSIGNALED(status)
-                else f"status {os.WEXITSTATUS(status)}"
-            )
+            signalled = os.WIFSIGNALED(status)
+            how = f"signal {os.WTERMSIG(status)}" if signalled else f"status {os.WEXITSTATUS(status)}"
+            if not self._announced and not signalled and os.WEXITSTATUS(status) == 1:
+                self._refused = True  # it has said why on stderr; trying again would only say it again
             retry = self._retries.setdefault(name, _Retry())
             now = time.monotonic()
             retry.deaths = retry.deaths + 1 if now - child.started < _QUICK_DEATH_S else 0

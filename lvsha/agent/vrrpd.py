@@ -55,7 +55,7 @@ from lvsha.wire.ndisc import unsolicited_advertisement
 from lvsha.wire.vrrp import encode_advertisement
 
 _ALIVE_INTERVAL = 500 * MILLISECOND
-_SERVING_DEADLINE = 3 * SECOND
+_SERVING_DEADLINE = 15 * SECOND
 _FLUSH_DEADLINE = 500 * MILLISECOND
 
 
@@ -203,12 +203,10 @@ class Vrrpd:
         if self.announcer.deadline is not None and now >= self.announcer.deadline:
             self._announce(self.announcer.on_deadline(now))
         if self._held is not None and now >= self._held:
-            self.journal.write("vrrp.not_waiting", reason="directord has not said that it serves", waited_s=3)
+            self.journal.write("vrrp.not_waiting", reason="directord has not said that it serves")
             self._begin(now)
         if self._flushing is not None and now >= self._flushing:
-            self.journal.write(
-                "vrrp.not_waiting", reason="directord has not flushed the sync buffer", waited_s=0.5
-            )
+            self.journal.write("vrrp.not_waiting", reason="directord has not flushed the sync buffer")
             self._release_now(now)
         if now >= self._alive_at:
             self.control.send("alive")
