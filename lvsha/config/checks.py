@@ -1,7 +1,7 @@
 """`check` to the checker's settings: the nearest word for each key, and only keys that the type has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from lvsha.checker.settings import (
@@ -28,7 +28,7 @@ from lvsha.ipvs.model import (
     ServiceKey,
 )
 
-_OPTION_KEYS = {
+OPTION_KEYS = {
     "status": "statuses",
     "command": "argv",
     "query_name": "name",
@@ -60,6 +60,7 @@ class Checks:
         self._sound: set[tuple[CheckKind, int, int]] = set()
 
     def settings(self, at: Path, table: schema.RealServer, destination: Destination) -> CheckSettings | None:
+        """The check of one realserver; None: it is not checked."""
         layers = self._layers
         if table.check is not None:
             layers = [*layers, ((*at, "check"), table.check)]
@@ -137,12 +138,12 @@ class Checks:
 
     def _options(self, kind: CheckKind, given: dict[str, tuple[Path, Any]]) -> CheckOptions | None:
         options = OPTIONS_OF_KIND[kind]
-        if options is None or not given:
+        if options is None:
             return None
-        known = {each.name: each for each in fields(options)}
+        known = {each.name for each in fields(options)}
         values: dict[str, Any] = {}
         for key, (path, value) in given.items():
-            name = _OPTION_KEYS.get(key, key)
+            name = OPTION_KEYS.get(key, key)
             if key == "tls":
                 if value is not None:
                     values[name] = self._tls((*path, key), value)
@@ -170,12 +171,6 @@ class Checks:
             self._findings.error(
                 (*given["expect_regex"][0], "expect_regex"), "contradicts expect", "give one"
             )
-        missing = [
-            each.name
-            for each in known.values()
-            if each.default is MISSING and each.default_factory is MISSING
-        ]
-        assert not missing, f"options of {kind} need {missing}"
         return options(**values)
 
     def _authorize(self, given: Mapping[str, tuple[Path, Any]], values: dict[str, Any]) -> None:
@@ -220,7 +215,7 @@ class Checks:
         )
 
     def _check(self, layers: Sequence[tuple[Path, schema.Check]], settings: CheckSettings, at: Path) -> None:
-        keys = {name: key for key, name in _OPTION_KEYS.items()}
+        keys = {name: key for key, name in OPTION_KEYS.items()}
         for name, message in check_problems(settings):
             key = keys.get(name, name)
             if key not in schema.Check.model_fields:

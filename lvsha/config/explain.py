@@ -9,6 +9,7 @@ the same models.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -141,21 +142,28 @@ def _message(error: ErrorDetails, *, secret: bool) -> str:
     return error["msg"]
 
 
-def explain(document: Mapping[str, Any], error: ValidationError, findings: Findings) -> list[Path]:
-    """Add every problem that pydantic found to ``findings``.
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What of a document the schema does not take."""
 
-    Returns the path of each value that is not to be used.
-    """
+    unknown: dict[Path, str | None]
+    """Unknown keys, and the key of their table that was probably meant."""
+    values: list[Path]
+    """Everything else."""
+
+
+def explain(document: Mapping[str, Any], error: ValidationError, findings: Findings) -> Refused:
+    """Add every problem that pydantic found to ``findings``."""
     details = error.errors(include_url=False)
     spent: set[Path] = set()  # missing keys that a misspelt one explains
-    paths: list[Path] = []
+    refused = Refused({}, [])
     for detail in details:
         if detail["type"] == "extra_forbidden":
             path = locate(document, detail["loc"], has_new_key=False)
-            paths.append(path)
             key = str(path[-1])
             keys = keys_at(path[:-1])
             meant = nearest(key, keys)
+            refused.unknown[path] = meant
             home = _home_of(key) if meant is None else None
             if meant is not None:
                 suggestion: str | None = f'did you mean "{meant}"?'
@@ -172,11 +180,12 @@ def explain(document: Mapping[str, Any], error: ValidationError, findings: Findi
             continue
         is_missing = detail["type"] == "missing"
         path = locate(document, detail["loc"], has_new_key=is_missing)
-        paths.append(path)
         if is_missing:
             if path not in spent:
+                refused.values.append(path)
                 findings.error(path, "is missing", None)
             continue
+        refused.values.append(path)
         secret = any(part in SECRET_KEYS for part in path)
         suggestion = None
         if detail["type"] == "literal_error" and isinstance(detail["input"], str):
@@ -198,4 +207,4 @@ def explain(document: Mapping[str, Any], error: ValidationError, findings: Findi
             is_true = detail["input"] in ("true", "yes", "on", 1)
             suggestion = f"write {'true' if is_true else 'false'}"
         findings.error(path, _message(detail, secret=secret), suggestion)
-    return paths
+    return refused

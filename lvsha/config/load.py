@@ -161,22 +161,45 @@ def _read(text: str, source: str, findings: Findings) -> tuple[Document | None, 
     """The document without the parts that the schema refuses; None when too little is left."""
     raw = _parse(text, source)
     try:
-        document = Document.model_validate(raw)
+        return Document.model_validate(raw), _parts(raw, set())
     except ValidationError as error:
         refused = explain(raw, error, findings)
-    else:
-        return document, _parts(raw, set())
-    if any(path[:1] in ((), ("directors",), ("defaults",)) for path in refused):
+    if any(path[0] in ("directors", "defaults") for path in (*refused.values, *refused.unknown)):
         return None, _parts(raw, set())
-    lost = {_part(raw, path) for path in refused}
+    # What is left when the refused parts are gone still has something to say.
+    raw = _with_meant_keys(raw, refused.unknown)
+    lost: set[Path] = set()
+    try:
+        Document.model_validate(raw)
+    except ValidationError as error:
+        lost = {_part(raw, path) for path in explain(raw, error, Findings()).values}
+        # The flags of a scheduler that nobody knows belong to it.
+        lost |= {(*path[:-1], "scheduler_flags") for path in lost if path[-1] == "scheduler"}
     try:
         return Document.model_validate(_without(raw, lost)), _parts(raw, lost)
     except ValidationError:
         return None, _parts(raw, set())
 
 
+def _with_meant_keys(value: Any, unknown: Mapping[Path, str | None], path: Path = ()) -> Any:
+    """``value`` with misspelt keys put right and other unknown ones left out."""
+    if isinstance(value, dict):
+        table = {}
+        for key, inner in value.items():
+            at: Path = (*path, key)
+            if at not in unknown:
+                table[key] = _with_meant_keys(inner, unknown, at)
+            elif (meant := unknown[at]) is not None and meant not in value:
+                table[meant] = inner
+        return table
+    if isinstance(value, list):
+        return [_with_meant_keys(inner, unknown, (*path, place)) for place, inner in enumerate(value)]
+    return value
+
+
 SPARE_KEYS = frozenset(
     {
+        *("scheduler", "scheduler_flags"),
         *("name", "check", "sorry", "quorum", "hysteresis", "quorum_unit", "on_failure"),
         *("minimum_pooled_percent", "slow_start", "garp", "password", "advert_interval", "preempt"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "priority"),

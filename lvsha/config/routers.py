@@ -155,11 +155,11 @@ class Routers:
             message, _, suggestion = problem.message.partition("; ")
             self._findings.error(at, message, suggestion or None)
         if router.family == 6:
-            if not vrrp.addresses[0].is_link_local:
+            if not any(prefix.is_link_local for prefix in vrrp.addresses):
                 self._findings.warning(
-                    (*path, "addresses", 0),
-                    f"the first of its IPv6 addresses should be link-local, {vrrp.addresses[0].ip} is not",
-                    'put one like "fe80::10/64" before it (RFC 9568 section 5.2.9)',
+                    (*path, "addresses"),
+                    "none of them is link-local, and an IPv6 virtual router has one (RFC 9568 section 5.2.9)",
+                    'add one like "fe80::10/64"',
                 )
             if len(router.addresses) > ADVERT_ADDRESSES_V6:
                 self._findings.warning(

@@ -14,6 +14,7 @@ given by director: ``interface = { lb1 = "eth0", lb2 = "ens3" }``.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -46,7 +47,7 @@ _UNITS = {
     "h": 3600 * SECOND,
     "d": 86400 * SECOND,
 }
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(us|ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?(us|ms|s|m|h|d)")
 _LONGEST_S = 10 * 365 * 86400
 
 
@@ -56,7 +57,7 @@ def parse_duration(value: object) -> int:
         match = _DURATION.fullmatch(value)
         if match is None:
             raise ValueError(f'{value!r} is not a duration; write "100ms", "1.5s", "5m", "2h" or "1d"')
-        duration = round(float(match[1]) * _UNITS[match[2]])
+        duration = round(Decimal(match[1]) * _UNITS[match[2]])
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if not 0 <= value <= _LONGEST_S:  # also refuses nan
             raise ValueError("a duration is a number of seconds from 0 to ten years")
@@ -75,7 +76,7 @@ def duration_text(duration: int) -> str:
     for unit in ("d", "h", "m", "s", "ms", "us"):
         if duration % _UNITS[unit] == 0:
             return f"{duration // _UNITS[unit]}{unit}"
-    return f"{duration / MICROSECOND:.3f}us"
+    return f"{Decimal(duration) / MICROSECOND}us"
 
 
 Duration = Annotated[
@@ -658,6 +659,9 @@ class Check(Table):
         ),
     )
     timeout: Duration = Field(default=SECOND, description="For the whole check, from connect to verdict.")
+    down_interval: Duration | None = Field(
+        default=None, description="From start to start while it is down. Default: as `interval`."
+    )
     rise: int = Field(
         default=2,
         ge=1,
@@ -694,6 +698,14 @@ class Check(Table):
         ge=0,
         le=0xFFFFFFFF,
         description="Mark of the check's packets, to steer them by a policy route.",
+    )
+
+    close_with_reset: bool = Field(
+        default=False,
+        description=(
+            "End TCP connections with RST instead of FIN: no TIME_WAIT here, a line in some "
+            "servers' logs there."
+        ),
     )
 
     path: str | None = Field(

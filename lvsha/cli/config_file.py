@@ -1,0 +1,54 @@
+"""Reading a configuration file for the director that runs on this machine."""
+
+import socket
+import sys
+from pathlib import Path
+
+from lvsha.config.load import load_with_warnings
+from lvsha.config.settings import Settings
+from lvsha.core.addr import Address
+from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
+
+DEFAULT_FILE = "/etc/lvsha/lvsha.toml"
+
+
+def read(name: str) -> str:
+    """The text of a file; ``-`` is the standard input.
+
+    Raises:
+        ConfigErrors: it is not text.
+        LvshaError: it cannot be read.
+    """
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise LvshaError(f"{name}: {error.strerror}; name the configuration file") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = ConfigProblem(
+            path="TOML", message="is not UTF-8 text", line=line, suggestion="iconv -t UTF-8"
+        )
+        raise ConfigErrors(name, [problem]) from None
+
+
+def local_addresses() -> set[Address]:
+    """Every address that this machine holds now."""
+    from lvsha.io.rtnl import RouteSocket
+
+    with RouteSocket() as routes:
+        return {address.prefix.ip for address in routes.addresses()}
+
+
+def load(name: str, node: str | None = None) -> tuple[Settings, tuple[ConfigProblem, ...]]:
+    """Settings and warnings for ``node``, or for the director that this machine is.
+
+    Raises:
+        ConfigErrors: every problem of the file.
+        LvshaError: it cannot be read.
+    """
+    addresses = local_addresses() if node is None else set()
+    return load_with_warnings(
+        read(name), name, node, hostname=socket.gethostname(), local_addresses=addresses
+    )

@@ -1,0 +1,305 @@
+"""The settings in force, every default written out, in the shape of the file that they came from.
+
+What is printed loads again and gives the same settings (for the same director),
+so it also answers "what would I have to write to get this?". Secrets are masked
+unless the caller asks for them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Any
+
+from lvsha.checker.settings import PORTLESS_KINDS, CheckKind, CheckSettings, TlsOptions
+from lvsha.config.checks import OPTION_KEYS
+from lvsha.config.schema import SECRET_KEYS, duration_text
+from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
+from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
+from lvsha.core.addr import AF_INET, endpoint_text
+from lvsha.core.instant import SECOND
+from lvsha.ipvs.model import Destination, ServiceFlags, ServiceKey
+from lvsha.sync.settings import SyncSettings
+from lvsha.vrrp.settings import RouterSettings
+
+MASK = "********"
+"""Stands for a secret. Eight characters: what VRRPv2 takes for a password."""
+
+_KEY_OF_FIELD = {name: key for key, name in OPTION_KEYS.items()}
+_DURATIONS = frozenset({"interval", "fast_interval", "timeout", "down_interval", "expiry_warning"})
+
+
+def document(settings: Settings, *, masked: bool = True) -> dict[str, Any]:
+    """The settings as a file would say them, as plain tables, lists and values."""
+    tables: dict[str, Any] = {
+        "directors": {
+            director.name: _without_none(
+                {
+                    "address": str(director.address) if director.address is not None else None,
+                    "priority": director.priority,
+                }
+            )
+            for director in settings.directors
+        },
+        "agent": {
+            "log_format": str(settings.agent.log_format),
+            "log_level": str(settings.agent.log_level),
+            "run_dir": settings.agent.run_dir,
+            "state_dir": settings.agent.state_dir,
+            "on_stop": str(settings.agent.on_stop),
+            "exclusive": settings.agent.exclusive,
+            "drift_interval": duration_text(settings.agent.drift_interval),
+        },
+        "sync": {"enabled": False} if settings.sync is None else _sync(settings.sync),
+    }
+    if settings.sync is not None and settings.sync.sysctls:
+        tables["sysctl"] = dict(settings.sync.sysctls)
+    if settings.timeouts is not None:
+        seconds = {
+            "tcp": settings.timeouts.tcp_s,
+            "tcp_fin": settings.timeouts.tcp_fin_s,
+            "udp": settings.timeouts.udp_s,
+        }
+        tables["timeouts"] = {key: duration_text(value * SECOND) for key, value in seconds.items() if value}
+    if settings.routers:
+        tables["vrrp"] = [_router(router, settings, masked=masked) for router in settings.routers]
+    if settings.services:
+        tables["service"] = [_service(service, masked=masked) for service in settings.services]
+    return tables
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _sync(sync: SyncSettings) -> dict[str, Any]:
+    return _without_none(
+        {
+            "enabled": True,
+            "interface": sync.interface,
+            "syncid": sync.syncid,
+            "group": str(sync.group) if sync.group is not None else None,
+            "port": sync.port,
+            "ttl": sync.ttl,
+            "maxlen": sync.maxlen if sync.maxlen is not None else "kernel",
+            "nudge_interval": duration_text(sync.nudge_interval),
+            "transport": str(sync.transport),
+        }
+    )
+
+
+def _router(router: RouterSettings, settings: Settings, *, masked: bool) -> dict[str, Any]:
+    password = router.password
+    return _without_none(
+        {
+            "name": router.name,
+            "interface": router.interface,
+            "vrid": router.vrid,
+            "version": router.version,
+            # Only ours is known here: by director, so that it is not taken for the others'.
+            "priority": {settings.node: router.priority} if settings.peers else router.priority,
+            "advert_interval": duration_text(router.advert_interval),
+            "addresses": [str(address) for address in router.addresses],
+            "excluded_addresses": [str(address) for address in router.excluded_addresses],
+            "preempt": router.preempts,
+            "preempt_delay": duration_text(router.preempt_delay),
+            "unicast_peers": [str(peer) for peer in router.unicast_peers] or None,
+            "min_ttl": router.min_ttl,
+            "source_address": str(router.source_address) if router.source_address is not None else None,
+            "password": MASK if masked and password is not None else password,
+            "checksum": str(router.checksum),
+            "strict_addresses": router.strict_addresses,
+            "no_address_detection": router.no_address_detection,
+            "release_deadline": duration_text(router.release_deadline),
+            "garp": {
+                "repeat": router.garp.repeat,
+                "interval": duration_text(router.garp.interval),
+                "refresh": duration_text(router.garp.refresh),
+                "packets_per_millisecond": router.garp.packets_per_millisecond,
+                "forms": [str(form) for form in router.garp.forms],
+            },
+        }
+    )
+
+
+def _word(words: Mapping[str, Any], value: object) -> str:
+    return next(word for word, meaning in words.items() if meaning == value)
+
+
+def _service(service: ServiceSettings, *, masked: bool) -> dict[str, Any]:
+    kernel, pool = service.service, service.pool
+    key = kernel.key
+    table: dict[str, Any] = {"name": service.name}
+    if key.address is None:
+        table |= {"fwmark": key.fwmark, "family": 4 if key.family == AF_INET else 6}
+    else:
+        table |= {
+            "address": endpoint_text(key.address, key.port),
+            "protocol": _word(PROTOCOLS, key.protocol),
+        }
+    owner = kernel.scheduler
+    if kernel.persistence_timeout_s is not None:
+        table["persistence_timeout"] = duration_text(kernel.persistence_timeout_s * SECOND)
+    if kernel.netmask is not None:
+        is_ipv4 = key.family == AF_INET
+        table["persistence_netmask"] = str(IPv4Address(kernel.netmask)) if is_ipv4 else kernel.netmask
+    if kernel.pe_name is not None:
+        table["persistence_engine"] = kernel.pe_name
+    table |= {
+        "scheduler": kernel.scheduler,
+        "scheduler_flags": [
+            f"{owner}-{name}"
+            for flag, name in ((FALLBACK, "fallback"), (HASH_PORT, "port"))
+            if flag in kernel.flags
+        ],
+        "one_packet": ServiceFlags.ONE_PACKET in kernel.flags,
+        "quorum": pool.quorum,
+        "hysteresis": pool.hysteresis,
+        "quorum_unit": str(pool.quorum_unit),
+        "on_failure": str(pool.on_failure),
+        "minimum_pooled_percent": pool.minimum_pooled_percent,
+        "slow_start": duration_text(pool.slow_start),
+    }
+    if service.sorry is not None:
+        table["sorry"] = _destination(service.sorry, key)
+    checks = [_check(realserver, key, masked=masked) for realserver in service.realservers]
+    is_shared = all(check == checks[0] for check in checks)
+    if checks and is_shared:
+        table["check"] = checks[0]
+    table["realservers"] = [
+        {
+            "name": realserver.name,
+            **_destination(realserver.destination, key),
+            "upper_threshold": realserver.destination.upper_threshold,
+            "lower_threshold": realserver.destination.lower_threshold,
+            **({} if member.on_failure is None else {"on_failure": str(member.on_failure)}),
+            **({} if is_shared else {"check": check}),
+        }
+        for realserver, member, check in zip(service.realservers, pool.members, checks, strict=True)
+    ]
+    return table
+
+
+def _destination(destination: Destination, key: ServiceKey) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "address": endpoint_text(destination.address, destination.port)
+        if destination.port
+        else str(destination.address),
+        "weight": destination.weight,
+        "method": _word(METHODS, destination.method),
+    }
+    if table["method"] == "tun":
+        table["tunnel"] = {
+            "type": _word(TUNNEL_TYPES, destination.tun_type),
+            "port": destination.tun_port,
+            "checksum": _word(TUNNEL_FLAGS, destination.tun_flags),
+        }
+    return table
+
+
+def _check(realserver: RealServerSettings, key: ServiceKey, *, masked: bool) -> dict[str, Any]:
+    """A check without what it takes from its realserver."""
+    check, destination = realserver.check, realserver.destination
+    if check is None:
+        return {"type": "on"}
+    table: dict[str, Any] = {"type": str(check.kind)}
+    if check.address != destination.address:
+        table["address"] = str(check.address)
+    if check.kind not in PORTLESS_KINDS and check.port != (destination.port or key.port):
+        table["port"] = check.port
+    table |= _values(check, masked=masked, leave_out=("kind", "address", "port", "options"))
+    if check.options is not None:
+        no_tls = ("tls",) if check.kind is CheckKind.HTTP else ()
+        table |= _values(check.options, masked=masked, leave_out=no_tls)
+    return table
+
+
+def _values(record: Any, *, masked: bool, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    table = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        key = _KEY_OF_FIELD.get(field.name, field.name)
+        if field.name in leave_out or value is None or value == ():
+            continue
+        if isinstance(record, CheckSettings | TlsOptions) and field.name in _DURATIONS:
+            value = duration_text(value)
+        elif isinstance(value, TlsOptions):
+            value = _values(value, masked=masked)
+        elif key == "headers":
+            value = {name: MASK if masked else text for name, text in value}
+        elif masked and key in SECRET_KEYS and value:
+            value = MASK
+        elif key == "status":
+            value = [low if low == high else f"{low}-{high}" for low, high in value]
+        table[key] = _plain(value)
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, bytes):
+        text = value.decode("ascii", "replace")
+        is_text = value.isascii() and not text.startswith("hex:")
+        return text if is_text else f"hex:{value.hex()}"
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, IPv4Address | IPv6Address | IPv4Interface | IPv6Interface | str):
+        return str(value)
+    raise AssertionError(f"a setting of type {type(value).__name__} has no text")
+
+
+# --- text ---------------------------------------------------------------------------------------------
+
+
+def to_json(tables: Mapping[str, Any]) -> str:
+    """For programs."""
+    return json.dumps(tables, indent=2, ensure_ascii=False)
+
+
+def to_toml(tables: Mapping[str, Any]) -> str:
+    """For people: tables one after the other, realservers one a line."""
+    blocks = []
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            blocks.append(_block(f"[{_key(name)}]", value))
+        else:
+            blocks += [_block(f"[[{_key(name)}]]", table) for table in value]
+    return "\n".join(blocks)
+
+
+def _block(header: str, table: Mapping[str, Any]) -> str:
+    lines = [header]
+    for key, value in table.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{_key(key)} = [", *(f"    {_inline(item)}," for item in value), "]"]
+        else:
+            lines.append(f"{_key(key)} = {_inline(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _key(key: str) -> str:
+    is_bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if is_bare else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_inline(item) for item in value) + "]"
+    assert isinstance(value, dict), f"TOML has no {type(value).__name__}"
+    if not value:
+        return "{}"
+    return "{ " + ", ".join(f"{_key(key)} = {_inline(item)}" for key, item in value.items()) + " }"
