@@ -22,6 +22,7 @@ from lvsha.agent.control import ControlEnd
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.owned import OwnedServices
+from lvsha.agent.reset_grace import ResetGrace
 from lvsha.agent.vrrpd_client import VrrpdClient
 from lvsha.checker.check import CancelProbe, StartProbe
 from lvsha.checker.result import ProbeResult
@@ -58,6 +59,7 @@ class Directord:
         self.director = Director(settings, random=random.Random().random, actual=self.table)
         self.sync = KernelSync(settings.sync, self.ipvs, self.journal, self.run_dir)
         self.vrrp = VrrpdClient(self.run_dir / "vrrpd.sock", self.journal, on_releasing=self._flush)
+        self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.runner: ProbeRunner | None = None
         self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -84,6 +86,7 @@ class Directord:
             asyncio.create_task(self.vrrp.run()),
             asyncio.create_task(self._keep_nudging()),
             asyncio.create_task(self.sync.watch()),
+            asyncio.create_task(self.reset_grace.run()),
         ]
         self.control.send("ready")
         self.journal.write(
@@ -114,6 +117,7 @@ class Directord:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
             return
         await self.sync.flush()
+        await self.reset_grace.stop()
         if self.settings.agent.on_stop is OnStop.REMOVE:
             self.sync.stop()
             removals = [RemoveService(key) for key in self.owned.keys if key in self.ipvs.table()]
@@ -202,6 +206,8 @@ class Directord:
         exclusive = self.settings.agent.exclusive
         operations = plan(desired, self.table, exclusive=exclusive, owned=frozenset(owned))
         self.owned.set(frozenset(desired))
+        sync = self.settings.sync
+        self.reset_grace.want(desired, sync.reset_grace if sync is not None else 0)
         if operations:
             self._apply(operations)
             with contextlib.suppress(KernelError):

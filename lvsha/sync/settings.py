@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lvsha.core.addr import Address
-from lvsha.core.instant import MILLISECOND
+from lvsha.core.instant import MILLISECOND, SECOND
 
 
 class Transport(StrEnum):
@@ -32,6 +32,10 @@ class SyncSettings:
 
     nudge_interval: int = 50 * MILLISECOND
     """How often a MASTER pushes the kernel's last part-filled message out; 0: never."""
+
+    reset_grace: int = 2 * SECOND
+    """How long the director's own TCP may not reset a flow of a virtual address that IPVS does not know
+    (``director.reset_grace``); 0: not at all."""
 
     transport: Transport = Transport.MULTICAST
     sysctls: dict[str, str] = field(default_factory=dict)
