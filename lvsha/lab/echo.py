@@ -50,4 +50,3 @@ def serve(server: str, port: int, addresses: Sequence[str]) -> None:
                     pass
                 selector.unregister(sock)
                 sock.close()
-

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -34,7 +34,18 @@ MODULES = (
     ("ipv6",),
     ("ip_vs", "veth", "bridge", "dummy", "macvlan", "tun", "sch_netem"),
     ("ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_sh", "ip_vs_mh"),
-    ("ipip", "ip_gre", "ip6_tunnel", "ip6_gre", "sit", "fou", "fou6", "nf_tables", "ip_vs_ftp", "ip_vs_pe_sip"),
+    (
+        "ipip",
+        "ip_gre",
+        "ip6_tunnel",
+        "ip6_gre",
+        "sit",
+        "fou",
+        "fou6",
+        "nf_tables",
+        "ip_vs_ftp",
+        "ip_vs_pe_sip",
+    ),
 )
 """Loaded in this order. The kernel finds other schedulers by itself where it can call modprobe."""
 
@@ -106,11 +117,15 @@ def run_in_guest(request: GuestRequest, kernel: Kernel, *, output: IO[bytes] | N
 
 
 @contextlib.contextmanager
-def session(request: GuestRequest) -> Iterator[Path]:
-    """A folder, seen in the guest under the same path, that takes the request in and brings results out."""
+def session(request: GuestRequest, *, with_session: bool = False) -> Iterator[Path]:
+    """A folder, seen in the guest under the same path, that takes the request in and brings results out.
+
+    ``with_session``: the command gets the folder as its last argument.
+    """
     with tempfile.TemporaryDirectory(prefix="lvsha-guest-") as name:
         folder = Path(name)
         document = asdict(request) | {
+            "argv": [*request.argv, name] if with_session else request.argv,
             "cwd": os.getcwd(),
             "keep": [*_kept_paths(request), name],
             "modules": MODULES,
@@ -360,8 +375,3 @@ def _end_unshared(process: "subprocess.Popen[bytes]", shares_our_group: bool) ->
         process.wait()
     else:
         _end(process)
-
-
-def words_for_lvsha(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The command line that runs this very ``lvsha`` with ``arguments``."""
-    return (sys.executable, "-m", "lvsha.cli.main", *arguments)

@@ -124,6 +124,8 @@ def set_link(device: str, *, up: bool) -> None:
     """Switch a device on or off at once; starting ``ip`` takes a tenth of a second on user-mode Linux."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         name = device.encode()
-        flags: int = struct.unpack_from("16sH", fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sH22x", name, 0)))[1]
+        flags: int = struct.unpack_from(
+            "16sH", fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sH22x", name, 0))
+        )[1]
         flags = flags | IFF_UP if up else flags & ~IFF_UP
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", name, flags))

@@ -208,4 +208,3 @@ def report(flows: list[Flow]) -> dict[str, Any]:
     now = time.monotonic_ns()
     rows = [{"address": flow.address, "sent": flow.sent, "echoes": flow.echoes} for flow in flows]
     return {"at": now, "flows": rows}
-

@@ -48,7 +48,9 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"lvsha.lab.scenarios.{name.replace('-', '_')}")
 
 
-def play(settings: RunSettings, *, kernel: str, folder: Path, artifacts: Path, story: Story) -> dict[str, Any]:
+def play(
+    settings: RunSettings, *, kernel: str, folder: Path, artifacts: Path, story: Story
+) -> dict[str, Any]:
     """Play one scenario here and return its result as JSON has it. Never raises for what the directors do."""
     act: Callable[[Stage], Outcome] = _module(settings.scenario).play
     began = time.monotonic()
@@ -75,8 +77,7 @@ def play(settings: RunSettings, *, kernel: str, folder: Path, artifacts: Path, s
             result |= {"ok": outcome.ok, "verdict": outcome.verdict} | outcome.extras
         except LabError as error:
             result["verdict"] = f"the scenario could not be played to its end: {error}"
-        if stage.fault_at is not None and stage.last_connection_at is not None:
-            result["fault_after_last_connection_s"] = round((stage.fault_at - stage.last_connection_at) / 1e9, 3)
+        result["fault_after_last_connection_s"] = stage.fault_after_s
         result |= stage.holders()
         result["weights"] = stage.weights()
         result["settings"] = settings.as_json()

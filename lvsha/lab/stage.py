@@ -59,6 +59,8 @@ class Stage:
         self.vip = str(self.topology.vips[0].ip)
         self.fault_at: int | None = None
         """When the (first) fault happened."""
+        self.fault_after_s: float | None = None
+        """From the last new connection to the fault, as it turned out."""
         self.last_connection_at: int | None = None
         self._helpers: dict[str, Helper] = {}
         self._capture: subprocess.Popen[bytes] | None = None
@@ -141,9 +143,11 @@ class Stage:
             self.wait(f"{node} runs a sync daemon", lambda node=node: self._syncs(node), node=node)  # type: ignore[misc]
 
     def _has_all_weights(self, node: str) -> bool:
+        """Of the TCP and the UDP service on each address that offers them."""
         table = self.timeline.weights.get(node, {})
-        services = 2 * len(self.topology.service_addresses)
-        return sum(weight > 0 for weight in table.values()) >= services * len(self.topology.realservers)
+        ends = [f">{self.destination(name)}" for name in self.topology.realservers]
+        good = [weight for end in ends for key, weight in table.items() if key.endswith(end) and weight > 0]
+        return len(good) == 2 * len(self.topology.service_addresses) * len(ends)
 
     def _syncs(self, node: str) -> bool:
         """The daemons' sockets end in port 8848 on one side or the other."""
@@ -215,6 +219,8 @@ class Stage:
         at = now()
         if self.fault_at is None:
             self.fault_at = at
+            if self.last_connection_at is not None:
+                self.fault_after_s = round((at - self.last_connection_at) / SECOND, 3)
         self.story.say(text)
         return at
 
@@ -324,7 +330,9 @@ class Stage:
         double = self.timeline.double_holding(self.vip, end)
         return {
             "holders": {
-                node: [[milliseconds(span.start - zero), milliseconds((span.end or end) - zero)] for span in mine]
+                node: [
+                    [milliseconds(span.start - zero), milliseconds((span.end or end) - zero)] for span in mine
+                ]
                 for node, mine in sorted(spans.items())
             },
             "double_holder_ms": milliseconds(max((_length(span) for span in double), default=0)),

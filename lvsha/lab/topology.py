@@ -200,4 +200,3 @@ class Topology:
             net__ipv6__conf__default__accept_dad=0,
             net__ipv6__conf__eth0__accept_dad=0,
         )
-

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,12 @@ class Peer(ABC):
     def restarts_itself(self, process: Process) -> bool:
         """Whether a supervisor of the director's own starts this part again when it is killed."""
 
+    def detection_limit_s(self) -> float:
+        """A dead realserver's weight is 0 after this long at the latest, by what its checks are set to."""
+        settings = self.settings
+        # The last good answer, then ``fall`` checks, the last of which takes its whole time-out.
+        return settings.check_interval_s * settings.check_fall + settings.check_timeout_s
+
     def extras(self, node: str) -> dict[str, Any]:
         """What this kind of director tells about itself, for the result."""
         return {}
@@ -76,10 +81,14 @@ class Peer(ABC):
         """SIGKILL a part of it, or all."""
         pids = self.pids(node, process)
         if not pids:
-            raise LabError(f"{self.name} on {node} has no {process} to kill; its log: {self._last_line(node)}")
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            raise LabError(
+                f"{self.name} on {node} has no {process} to kill; its log: {self._last_line(node)}"
+            )
+        # Stopped first, so that none of them sees another one die and tidies up.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         if process is Process.BOTH:
             self._processes[node].wait()
 
@@ -93,19 +102,12 @@ class Peer(ABC):
 
     def stop(self) -> None:
         """End every director, whatever its state."""
-        for node, process in self._processes.items():
+        for process in self._processes.values():
             for pid in (*tree(process.pid), process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
-            # A director that was killed without its children leaves them to process 1.
-            for pid in self._orphans(node):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
         self._processes.clear()
-
-    def _orphans(self, node: str) -> list[int]:
-        return []
 
     def _main_pid(self, node: str) -> int:
         return self._processes[node].pid
@@ -132,13 +134,3 @@ def command_name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
-
-
-def wait_until_gone(pids: list[int], timeout_s: float) -> bool:
-    """True when all of them have ended in time."""
-    end = time.monotonic() + timeout_s
-    while any(command_name(pid) for pid in pids):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True

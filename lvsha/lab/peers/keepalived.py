@@ -1,6 +1,6 @@
 """keepalived as its users run it: VRRPv3, ``lvs_sync_daemon`` tied to the instance, TCP checks, weight 0 on failure."""
 
-from lvsha.lab.peers.base import Peer, command_name, tree
+from lvsha.lab.peers.base import Peer, tree
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
 
@@ -91,8 +91,14 @@ class Keepalived(Peer):
         children = tree(main)
         if process is Process.BOTH:
             return [main, *children]
-        part = "vrrp" if process is Process.VRRPD else "healthcheck"
-        return [pid for pid in children if part in command_name(pid).lower()]
+        file = "vrrp.pid" if process is Process.VRRPD else "checkers.pid"
+        pid = int((self.node_folder(node) / file).read_text())
+        return [pid] if pid in children else []
+
+    def detection_limit_s(self) -> float:
+        # Its waits lie between the end of a check and the start of the next.
+        settings = self.settings
+        return (settings.check_interval_s + settings.check_timeout_s) * settings.check_fall
 
     def restarts_itself(self, process: Process) -> bool:
         return process is not Process.BOTH

@@ -5,10 +5,10 @@ from lvsha.lab.stage import Stage
 from lvsha.lab.timeline import milliseconds
 
 
-def connect(stage: Stage) -> None:
-    """Open the connections, then start the heartbeat."""
+def connect(stage: Stage, *, avoid: str = "") -> None:
+    """Open the connections, then start the heartbeat (not on realserver ``avoid``)."""
     answer = stage.open_connections()
-    stage.start_heartbeat()
+    stage.start_heartbeat(avoid=avoid)
     spread = ", ".join(f"{count} on {name}" for name, count in sorted(answer["servers"].items()))
     stage.story.say(f"the client has {answer['opened']} established TCP connections to {stage.vip}: {spread}")
 

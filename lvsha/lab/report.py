@@ -1,0 +1,144 @@
+"""Results side by side, for people. Pure: results in, lines out."""
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of text under a ruled heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+
+
+def summarize(results: Iterable[Json]) -> list[Json]:
+    """One row for all runs of the same scenario under the same conditions with the same director."""
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for result in results:
+        groups.setdefault((conditions(result), result["director"]), []).append(result)
+    return [_summary(name, director, runs) for (name, director), runs in groups.items()]
+
+
+def conditions(result: Json) -> str:
+    """What two results must share to be compared."""
+    settings = result["settings"]
+    words = [result["scenario"]]
+    if result["scenario"] == "agent-kill":
+        words[0] += f" {settings['process']}"
+    words += [settings["method"].upper(), f"IPv{settings['family']}", f"advert {settings['advert_s']:g} s"]
+    if settings["vips"] > 1:
+        words.append(f"{settings['vips']} VIPs")
+    if settings["sync_maxlen"]:
+        words.append(f"maxlen {settings['sync_maxlen']}")
+    words.append(f"{settings['crash_after_s']:g} s after")
+    return ", ".join(words)
+
+
+def _summary(name: str, director: str, runs: list[Json]) -> Json:
+    survived = [run["connections"]["survived"] for run in runs]
+    silences = [run["longest_silence_ms"] for run in runs if run["longest_silence_ms"] is not None]
+    return {
+        "conditions": name,
+        "director": director,
+        "kernel": runs[0]["kernel"],
+        "runs": len(runs),
+        "runs_ok": sum(run["ok"] for run in runs),
+        "established": runs[0]["connections"]["established"],
+        "survived_median": median(survived),
+        "survived_worst": min(survived),
+        "longest_silence_ms_median": median(silences) if silences else None,
+        "longest_silence_ms_range": [min(silences), max(silences)] if silences else None,
+        "takeover_ms_median": _median_of(runs, "takeover_ms"),
+        "double_holder_ms_worst": max((run["double_holder_ms"] or 0 for run in runs), default=0),
+        "detected_ms_median": median(
+            max(run["detected_ms"].values()) for run in runs if run.get("detected_ms")
+        )
+        if any(run.get("detected_ms") for run in runs)
+        else None,
+    }
+
+
+def _median_of(runs: list[Json], key: str) -> float | None:
+    values = [run[key] for run in runs if run.get(key) is not None]
+    return median(values) if values else None
+
+
+def comparison(summaries: Sequence[Json]) -> list[str]:
+    """The table at the end of a comparison."""
+    rows = [["Scenario", "Director", "Runs", "Connections that go on", "Longest silence", "Also"]]
+    previous = ""
+    for row in sorted(summaries, key=lambda row: (row["conditions"], row["director"] != "lvsha")):
+        rows.append(
+            [
+                row["conditions"] if row["conditions"] != previous else "",
+                row["director"],
+                str(row["runs"]),
+                _survivors(row),
+                _silence(row),
+                _also(row),
+            ]
+        )
+        previous = row["conditions"]
+    return table(rows)
+
+
+def _survivors(row: Json) -> str:
+    text = f"{row['survived_median']:g} / {row['established']}"
+    if row["survived_worst"] != row["survived_median"]:
+        text += f" (worst {row['survived_worst']})"
+    return text
+
+
+def _silence(row: Json) -> str:
+    if row["longest_silence_ms_median"] is None:
+        return "not measured"
+    text = f"{row['longest_silence_ms_median']:.0f} ms"
+    low, high = row["longest_silence_ms_range"]
+    return text if row["runs"] == 1 else f"{text} ({low:.0f}-{high:.0f})"
+
+
+def _also(row: Json) -> str:
+    words = []
+    if row["detected_ms_median"] is not None:
+        words.append(f"dead realserver at weight 0 after {row['detected_ms_median']:.0f} ms")
+    if row["double_holder_ms_worst"]:
+        words.append(f"two holders for {row['double_holder_ms_worst']:.0f} ms")
+    if row["runs_ok"] < row["runs"]:
+        words.append(f"{row['runs'] - row['runs_ok']} not ok")
+    return "; ".join(words)
+
+
+def demo_table(results: Sequence[Json]) -> list[str]:
+    """What the demonstration ends with."""
+    columns = {result["director"]: result for result in results}
+    rows = [["", *columns]]
+    questions = [
+        (
+            "dead realserver at weight 0 after",
+            lambda r: _ms(max(r["detected_ms"].values())) if "detected_ms" in r else "-",
+        ),
+        ("master director dies: connections that go on", _went_on),
+        ("  how the others end", lambda r: _deaths(r)),
+        ("longest silence while the other takes over", lambda r: _ms(r["longest_silence_ms"])),
+    ]
+    for question, answer in questions:
+        rows.append([question, *(answer(result) for result in columns.values())])
+    return table(rows)
+
+
+def _went_on(result: Json) -> str:
+    return f"{result['connections']['survived']} / {result['connections']['established']}"
+
+
+def _deaths(result: Json) -> str:
+    died = result.get("connections_died") or {}
+    return ", ".join(f"{count} x {name}" for name, count in died.items()) or "-"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"
