@@ -27,3 +27,8 @@ def transition_diagram_mermaid() -> str:
     for (before, then), inputs in moves.items():
         lines.append(f"    {before} --> {then}: {' / '.join(inputs)}")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(transition_table_markdown())
+    print(transition_diagram_mermaid())
