@@ -105,7 +105,7 @@ class SendGratuitousArp(Action):
 
 @dataclass(frozen=True, slots=True)
 class SendNeighborAdvertisement(Action):
-    """``wire.ndisc.unsolicited_advertisement`` makes the frame."""
+    """``wire.ndisc.unsolicited_advertisement`` makes the message."""
 
     interface: str
     address: Address

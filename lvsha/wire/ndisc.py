@@ -26,9 +26,6 @@ TYPE = 136
 HOP_LIMIT = 255
 """RFC 4861 section 7.1.2: receivers refuse anything else."""
 ALL_NODES = IPv6Address("ff02::1")
-ALL_NODES_MAC = bytes.fromhex("333300000001")
-"""RFC 2464 section 7."""
-ETHERTYPE_IPV6 = 0x86DD
 SIZE = 24
 _TARGET_LINK_LAYER = 2
 _ROUTER, _SOLICITED, _OVERRIDE = 0x80, 0x40, 0x20
@@ -103,17 +100,9 @@ def encode_neighbor_advertisement(
 
 
 def unsolicited_advertisement(*, mac: bytes, address: IPv6Address) -> bytes:
-    """A whole Ethernet frame that tells all nodes ``address`` is at ``mac``; sent from the address itself.
+    """The ICMPv6 message that tells ``ALL_NODES`` that ``address`` is at ``mac``; sent from ``address``.
 
     Router and Override set, Solicited clear, as RFC 9568 section 6.4.2 wants it.
     """
     advert = NeighborAdvertisement(target=address, router=True, solicited=False, override=True, mac=mac)
-    message = encode_neighbor_advertisement(advert, source=address, destination=ALL_NODES)
-    header = (
-        bytes((0x60, 0, 0, 0))
-        + len(message).to_bytes(2, "big")
-        + bytes((IP_PROTOCOL, HOP_LIMIT))
-        + address.packed
-        + ALL_NODES.packed
-    )
-    return ALL_NODES_MAC + mac + ETHERTYPE_IPV6.to_bytes(2, "big") + header + message
+    return encode_neighbor_advertisement(advert, source=address, destination=ALL_NODES)

@@ -279,9 +279,9 @@ def test_6_4_2_gratuitous_arp_carries_the_address_and_its_new_place() -> None:
 
 
 def test_6_4_2_unsolicited_neighbor_advertisement_has_r_and_o_set_and_s_clear() -> None:
-    frame = unsolicited_advertisement(mac=bytes(6), address=IPv6Address("fe80::10"))
+    message = unsolicited_advertisement(mac=bytes(6), address=IPv6Address("fe80::10"))
 
-    assert frame[14 + 40 + 4] == 0b1010_0000
+    assert message[4] == 0b1010_0000
 
 
 def test_6_4_2_priority_0_sets_the_down_timer_to_skew_time() -> None:

@@ -54,16 +54,10 @@ def test_unsolicited_advertisement_overrides_what_the_neighbours_believe() -> No
     """RFC 9568 section 6.4.2: Router and Override set, Solicited clear, our link-layer address."""
     address = IPv6Address("2001:db8::10")
 
-    frame = unsolicited_advertisement(mac=MAC, address=address)
+    message = unsolicited_advertisement(mac=MAC, address=address)
 
-    assert frame[:14].hex() == "33330000000102000000000186dd"
-    header, message = frame[14:54], frame[54:]
-    assert (header[6], header[7]) == (58, 255)
-    assert int.from_bytes(header[4:6], "big") == len(message)
-    source, destination = IPv6Address(header[8:24]), IPv6Address(header[24:40])
-    assert (source, destination) == (address, IPv6Address("ff02::1"))
     assert decode_neighbor_advertisement(
-        message, source=source, destination=destination
+        message, source=address, destination=IPv6Address("ff02::1")
     ) == NeighborAdvertisement(target=address, router=True, solicited=False, override=True, mac=MAC)
 
 
