@@ -1,0 +1,131 @@
+"""The screen that answers "is all well?"."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvsha.cli import status
+from lvsha.cli.client import AgentUnreachable, ask
+
+
+def destination(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "rs1",
+        "state": "up",
+        "since_s": 12.0,
+        "weight": 10,
+        "configured_weight": 10,
+        "kernel_weight": 10,
+        "active_connections": 3,
+        "inactive_connections": 1,
+        "check": "tcp 10.0.0.11:80",
+        "last_check": {"ok": True, "reason": "ok", "detail": "", "ours": False, "took_ms": 0.4, "ago_s": 1.0},
+        **changes,
+    }
+
+
+def picture(*destinations: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "node": "lb1",
+        "ok": True,
+        "problems": [],
+        "uptime_s": 90000.0,
+        "peers": [{"name": "lb2", "address": "10.0.0.2"}],
+        "vrrp": {
+            "expected": True,
+            "connected": True,
+            "routers": [
+                {
+                    "name": "eth0-51",
+                    "state": "MASTER",
+                    "since_s": 7300.0,
+                    "priority": 200,
+                    "master": None,
+                    "addresses": [f"10.0.0.{n}/24" for n in range(10, 15)],
+                }
+            ],
+        },
+        "sync": {"expected": True, "syncid": 51, "daemons": []},
+        "services": [
+            {
+                "name": "web",
+                "service": "TCP 10.0.0.10:80",
+                "scheduler": "wlc",
+                "in_kernel": True,
+                "quorum_met": True,
+                "sorry_active": False,
+                "destinations": list(destinations),
+            }
+        ],
+        "foreign_services": [],
+        **changes,
+    }
+
+
+def test_the_first_line_says_that_all_is_well() -> None:
+    assert status.render(picture(destination())).splitlines()[0].startswith("director lb1: all is well")
+
+
+def test_problems_stand_right_below_the_first_line() -> None:
+    text = status.render(picture(destination(), ok=False, problems=["service web has lost its quorum"]))
+
+    first, second, *_ = text.splitlines()
+    assert "1 to look at" in first
+    assert second == "  ! service web has lost its quorum"
+
+
+def test_a_weight_that_is_not_the_configured_one_shows_both() -> None:
+    down = destination(
+        state="down",
+        kernel_weight=0,
+        last_check={
+            "ok": False,
+            "reason": "refused",
+            "detail": "connection refused",
+            "ours": False,
+            "took_ms": 0.1,
+            "ago_s": 0.4,
+        },
+    )
+
+    row = next(line for line in status.render(picture(down)).splitlines() if "rs1" in line)
+
+    assert "0 (of 10)" in row
+    assert "refused: connection refused" in row
+
+
+def test_many_addresses_are_counted_not_listed() -> None:
+    assert "10.0.0.12/24 and 2 more" in status.render(picture(destination()))
+
+
+def test_a_sync_daemon_that_does_not_run_cannot_be_overlooked() -> None:
+    assert "NOT RUNNING" in status.render(picture(destination()))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "text"),
+    [(None, "-"), (0.4, "0 s"), (119, "119 s"), (600, "10 min"), (7300, "2 h"), (400000, "5 d")],
+)
+def test_ages_are_in_the_unit_a_person_would_use(age_s: float | None, text: str) -> None:
+    assert status.ago(age_s) == text
+
+
+def test_without_an_agent_it_says_how_to_start_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status.main(["--run-dir", str(tmp_path)]) == 1
+
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "systemctl start lvsha.target" in error
+
+
+def test_a_dead_agents_socket_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "directord.sock"))
+
+        with pytest.raises(AgentUnreachable, match="is dead"):
+            ask(str(tmp_path), "GET", "/v1/status")
