@@ -57,7 +57,8 @@ class Daemons:
             return None
         interface = interfaces.get(node)
         if interface is None:
-            if self._context.parts.vrrp_complete and (len(nodes) > 1 or sync.model_fields_set):
+            is_expected = len(nodes) > 1 or bool(sync.model_fields_set)
+            if self._context.parts.vrrp_complete and not self._context.document.vrrp and is_expected:
                 self._findings.error(
                     ("sync", "interface"), "is missing, and there is no [[vrrp]] to take it from"
                 )

@@ -81,6 +81,8 @@ class Services:
                         f"a firewall mark takes the place of {key}",
                         f"remove {key} or fwmark",
                     )
+            if service.address is not None:
+                return []
             family = AF_INET if service.family == 4 else AF_INET6
             name = f"fwmark/{service.fwmark}" + ("" if service.family == 4 else "/6")
             return [
