@@ -35,6 +35,9 @@ class LoopRecovered(Event):
 LATE = 100 * MILLISECOND
 """A timer that fires this much late makes the loop late."""
 
+NOTICEABLE = 5 * MILLISECOND
+"""Less is how any loop is, and does not count into the total."""
+
 CALM = 5 * SECOND
 """On time for this long makes it recover."""
 
@@ -49,7 +52,7 @@ class LagMeter:
 
     def __init__(self, now: Instant) -> None:
         self.total = 0
-        """All lateness so far, in nanoseconds. It only grows."""
+        """All lateness worth noticing so far, in nanoseconds. It only grows."""
         self.late_since: Instant | None = None
         self._last_late = now
         self._worst = 0
@@ -64,7 +67,8 @@ class LagMeter:
     def woke(self, *, due: Instant, now: Instant) -> list[Output]:
         """A timer that was due at ``due`` fired at ``now``."""
         lateness = max(now - due, 0)
-        self.total += lateness
+        if lateness >= NOTICEABLE:
+            self.total += lateness
         if now >= self._window_end:
             stale = now >= self._window_end + WINDOW
             self._previous = [0] * _BUCKETS if stale else self._current

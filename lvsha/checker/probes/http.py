@@ -1,0 +1,313 @@
+"""HTTP/1: one request, one answer, and whether it is a good one.
+
+The parser takes the answer in any pieces and keeps only what the verdict needs.
+Everything that the other side can grow is bounded: the headers (all interim
+answers together), a chunk's size line, the trailers, the body, and the sum of
+it all. What it accepts is what clients accept (RFC 9112, with the bare line
+feeds that section 2.2 allows), because a realserver that browsers can read is up.
+"""
+
+import hashlib
+import re
+
+from lvsha.checker.probes.dialogue import WAIT, Dialogue, Step, Verdict, bad, quoted
+from lvsha.checker.result import Reason, bounded_detail
+from lvsha.checker.settings import HttpOptions
+from lvsha.core.addr import Address
+
+HEAD_LIMIT = 32 * 1024
+"""Bytes of status lines and headers, interim answers included."""
+
+LINE_LIMIT = 4 * 1024
+"""Bytes of a chunk's size line, and of all trailers."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: |\r?\n)")
+_FRAMING = re.compile(
+    rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?(?=\n)", re.IGNORECASE
+)
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+_BEGINNING = b"HTTP/1."
+
+
+class HttpQuestion:
+    """A request's bytes and its conditions."""
+
+    def __init__(self, options: HttpOptions, *, address: Address, port: int, tls: bool) -> None:
+        self.options = options
+        self.request = request_bytes(options, address=address, port=port, tls=tls)
+        self.regex = re.compile(options.body_regex) if options.body_regex is not None else None
+        self.absent = re.compile(options.body_regex_absent) if options.body_regex_absent is not None else None
+        self.digest = options.digest.lower() if options.digest is not None else None
+        self.keeps_body = self.regex is not None or self.absent is not None or self.digest is not None
+        self.is_head = options.method == "HEAD"
+        self.raw_limit = 2 * HEAD_LIMIT + 8 * max(options.body_limit, 1)
+        """Bytes of the whole answer: one-byte chunks cost six each, and nothing honest costs more."""
+        self.first = Step(send=self.request)
+        self._good: dict[int, Step] = {}
+
+    def begin(self) -> Dialogue:
+        return HttpDialogue(self)
+
+    def good(self, status: int) -> Step:
+        """The step that ends a good answer; the same few statuses come again and again."""
+        step = self._good.get(status)
+        if step is None:
+            step = self._good[status] = Step(verdict=Verdict(Reason.OK, f"status {status}"))
+        return step
+
+    def accepts(self, status: int) -> bool:
+        return any(low <= status <= high for low, high in self.options.statuses)
+
+
+def request_bytes(options: HttpOptions, *, address: Address, port: int, tls: bool) -> bytes:
+    """The request as it goes out. The operator's headers replace those of the same name."""
+    host = options.host
+    if host is None:
+        host = f"[{address}]" if address.version == 6 else str(address)
+        if port != (443 if tls else 80):
+            host += f":{port}"
+    headers = {"host": ("Host", host), "user-agent": ("User-Agent", "lvsha"), "accept": ("Accept", "*/*")}
+    if options.version != "1.0":
+        headers["connection"] = ("Connection", "close")
+    if options.authorization is not None:
+        headers["authorization"] = ("Authorization", options.authorization)
+    if options.body or options.method in ("POST", "PUT", "PATCH"):
+        headers["content-length"] = ("Content-Length", str(len(options.body)))
+    repeated: list[tuple[str, str]] = []
+    for name, value in options.headers:
+        if name.lower() in headers:
+            headers[name.lower()] = (name, value)
+        else:
+            repeated.append((name, value))
+    lines = [f"{options.method} {options.path} HTTP/{options.version}"]
+    lines += [f"{name}: {value}" for name, value in (*headers.values(), *repeated)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8") + options.body
+
+
+class HttpDialogue:
+    """One answer, as it comes."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_chunk_left",
+        "_chunked",
+        "_head_bytes",
+        "_in_body",
+        "_in_trailers",
+        "_length",
+        "_question",
+        "_raw",
+        "_seen",
+        "_status",
+    )
+
+    def __init__(self, question: HttpQuestion) -> None:
+        self._question = question
+        self._buffer = bytearray()
+        self._raw = 0
+        self._head_bytes = 0
+        """Bytes of interim answers that are done with."""
+        self._in_body = False
+
+    @property
+    def phase(self) -> str:
+        if self._in_body:
+            length = f" of {self._length}" if self._length is not None else ""
+            return f"the rest of the body, {self._seen} bytes{length} came"
+        return "the rest of the headers" if self._raw else "a status line"
+
+    def connected(self) -> Step:
+        return self._question.first
+
+    def received(self, data: bytes) -> Step:
+        self._raw += len(data)
+        if self._raw > self._question.raw_limit:
+            return bad(Reason.TOO_LONG, f"the answer is longer than {self._question.raw_limit} bytes")
+        return self._take_body(data) if self._in_body else self._take_head(data)
+
+    def closed(self) -> Verdict:
+        if not self._raw:
+            return Verdict(Reason.CLOSED, "closed without an answer")
+        if not self._in_body:
+            return Verdict(Reason.CLOSED, "closed in the middle of the headers")
+        if self._chunked or self._length is not None:
+            expected = (
+                f"of {self._length} bytes" if self._length is not None else "bytes, before the last chunk"
+            )
+            return Verdict(Reason.CLOSED, f"closed after {self._seen} {expected} of the body")
+        verdict = self._finish().verdict
+        assert verdict is not None, "a finished answer has a verdict"
+        return verdict
+
+    # The head
+
+    def _take_head(self, data: bytes) -> Step:
+        scan_from = max(len(self._buffer) - 3, 0)
+        if self._buffer:
+            self._buffer += data
+            head: bytes | bytearray = self._buffer
+        else:
+            head = data
+        while True:
+            if not head.startswith(_BEGINNING[: len(head)]):
+                return bad(Reason.BAD_RESPONSE, f"not HTTP: {quoted(bytes(head[:100]))}")
+            end = _HEAD_END.search(head, scan_from)
+            if end is None:
+                if self._head_bytes + len(head) > HEAD_LIMIT:
+                    return bad(Reason.TOO_LONG, f"more than {HEAD_LIMIT} bytes of headers")
+                if head is not self._buffer:
+                    self._buffer = bytearray(head)
+                return WAIT
+            self._head_bytes += end.end()
+            if self._head_bytes > HEAD_LIMIT:
+                return bad(Reason.TOO_LONG, f"more than {HEAD_LIMIT} bytes of headers")
+            line = _STATUS_LINE.match(head)
+            if line is None:
+                return bad(Reason.BAD_RESPONSE, f"not a status line: {quoted(bytes(head[:100]))}")
+            status = int(line[1])
+            rest = bytes(head[end.end() :])
+            if status >= 200 or status == 101:
+                return self._begin_body(status, bytes(head[: end.end()]), rest)
+            # An interim answer (100, 103): the real one follows.
+            self._buffer = bytearray()
+            head, scan_from = rest, 0
+            if not rest:
+                return WAIT
+
+    def _begin_body(self, status: int, head: bytes, rest: bytes) -> Step:
+        question = self._question
+        if not question.accepts(status):
+            wanted = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in question.options.statuses)
+            reason = quoted(head[: _line_end(head)])
+            return bad(Reason.BAD_STATUS, f"status {status}, good is {wanted}: {reason}")
+        self._status = status
+        self._in_body = True
+        self._buffer = bytearray()
+        self._body = bytearray()
+        self._seen = 0
+        self._chunked = self._in_trailers = False
+        self._chunk_left = 0
+        self._length: int | None = None
+        if question.is_head or status in (101, 204, 304):
+            return self._finish()
+        lengths: set[bytes] = set()
+        for name, value in _FRAMING.findall(head):
+            if len(name) == len("content-length"):
+                lengths.update(part.strip() for part in value.split(b","))
+            elif value.lower().endswith(b"chunked"):
+                self._chunked = True
+        if not self._chunked and lengths:
+            # RFC 9112 section 6.3: several equal values are one; anything else is an error.
+            length = lengths.pop()
+            if lengths or not length.isdigit() or len(length) > 18:
+                return bad(Reason.BAD_RESPONSE, f"Content-Length is {quoted(length)}")
+            self._length = int(length)
+            if question.digest is not None and self._length > question.options.body_limit:
+                return self._over_limit()
+            if self._length == 0:
+                return self._finish()
+        return self._take_body(rest) if rest else WAIT
+
+    # The body
+
+    def _take_body(self, data: bytes) -> Step:
+        if self._chunked:
+            return self._take_chunks(data)
+        if self._length is not None:
+            data = data[: self._length - self._seen]
+        self._keep(data)
+        if self._seen == self._length:
+            return self._finish()
+        return self._over_limit() if self._seen > self._question.options.body_limit else WAIT
+
+    def _take_chunks(self, data: bytes) -> Step:
+        at = 0
+        while True:
+            if self._chunk_left > 2:
+                # Two more than the chunk has: its line end is counted with it.
+                piece = data[at : at + self._chunk_left - 2]
+                if not piece:
+                    return WAIT
+                self._keep(piece)
+                at += len(piece)
+                self._chunk_left -= len(piece)
+                if self._seen > self._question.options.body_limit:
+                    return self._over_limit()
+                continue
+            # A line: the end of a chunk's data, a size, or a trailer.
+            end = data.find(b"\n", at)
+            line = bytes(self._buffer) + data[at : end if end >= 0 else len(data)]
+            if len(line) > LINE_LIMIT:
+                return bad(
+                    Reason.TOO_LONG, f"a chunk's size line or trailers of more than {LINE_LIMIT} bytes"
+                )
+            if end < 0:
+                self._buffer = bytearray(line)
+                return WAIT
+            self._buffer = bytearray()
+            at = end + 1
+            line = line.removesuffix(b"\r")
+            if self._in_trailers:
+                if not line:
+                    return self._finish()
+            elif self._chunk_left:
+                if line:
+                    return bad(Reason.BAD_RESPONSE, f"a chunk is longer than its size: {quoted(line)}")
+                self._chunk_left = 0
+            else:
+                size = _CHUNK_SIZE.fullmatch(line)
+                if size is None:
+                    return bad(Reason.BAD_RESPONSE, f"not a chunk's size: {quoted(line)}")
+                length = int(size[1], 16)
+                if length == 0:
+                    self._in_trailers = True
+                else:
+                    self._chunk_left = length + 2
+
+    def _keep(self, data: bytes) -> None:
+        if self._question.keeps_body:
+            room = self._question.options.body_limit - len(self._body)
+            if room > 0:
+                self._body += data[:room]
+        self._seen += len(data)
+
+    def _over_limit(self) -> Step:
+        limit = self._question.options.body_limit
+        if self._question.digest is not None:
+            return bad(Reason.TOO_LONG, f"the body is longer than body_limit ({limit} bytes): no digest")
+        return self._finish()
+
+    def _finish(self) -> Step:
+        question = self._question
+        if not question.keeps_body:
+            return question.good(self._status)
+        if question.digest is not None:
+            kind = hashlib.md5 if len(question.digest) == 32 else hashlib.sha256
+            digest = kind(self._body, usedforsecurity=False).hexdigest()
+            if digest != question.digest:
+                return bad(
+                    Reason.DIGEST_MISMATCH,
+                    f"digest of {self._seen} bytes is {digest}, expected {question.digest}",
+                )
+        if question.regex is not None or question.absent is not None:
+            text = self._body.decode("utf-8", "replace")
+            if question.regex is not None and question.regex.search(text) is None:
+                return bad(
+                    Reason.BODY_MISMATCH,
+                    f"{question.regex.pattern!r} is not in the body: {quoted(bytes(self._body[:200]))}",
+                )
+            if question.absent is not None and (found := question.absent.search(text)):
+                return Step(
+                    verdict=Verdict(
+                        Reason.BODY_MISMATCH,
+                        bounded_detail(f"{found[0][:80]!r} is in the body and must not be"),
+                    )
+                )
+        return question.good(self._status)
+
+
+def _line_end(head: bytes) -> int:
+    end = head.find(b"\n")
+    return end - 1 if end > 0 and head[end - 1 : end] == b"\r" else end
