@@ -89,7 +89,7 @@ def parse_connections(lines: Iterable[bytes]) -> Iterator[ConnectionRow]:
         DecodeError: ``TRUNCATED``, a line that is no row.
     """
     known: dict[bytes, Address] = {}
-    has_origin = False
+    has_origin = has_engine = False
     for number, line in enumerate(lines):
         if number == 0:
             has_origin = b"Origin" in line
@@ -99,7 +99,7 @@ def parse_connections(lines: Iterable[bytes]) -> Iterator[ConnectionRow]:
         try:
             protocol, caddr, cport, vaddr, vport, daddr, dport, state, *rest = fields
             origin = rest.pop(0) if has_origin else b""
-            yield ConnectionRow(
+            row = ConnectionRow(
                 _protocol(protocol),
                 _address(caddr, known),
                 int(cport, 16),
@@ -114,7 +114,12 @@ def parse_connections(lines: Iterable[bytes]) -> Iterator[ConnectionRow]:
                 rest[2] if len(rest) > 2 else b"",
             )
         except (ValueError, IndexError):
+            if has_engine:
+                # An engine's data may hold a line's end, and a peer chooses them.
+                continue
             raise DecodeError(DropReason.TRUNCATED, f"no connection: {line[:120]!r}") from None
+        has_engine = len(rest) > 1
+        yield row
 
 
 def connections(*, origin: bool = False, net: Path = NET) -> Iterator[ConnectionRow]:

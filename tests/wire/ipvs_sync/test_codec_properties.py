@@ -1,5 +1,7 @@
 """Any bytes decode or raise ``DecodeError``; what is encoded decodes to itself."""
 
+from typing import Literal
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -122,11 +124,12 @@ def test_v1_decodes_to_what_was_encoded(syncid: int, entries: list[SyncConn]) ->
 
 
 @given(u8, st.lists(v0_connections(), min_size=1, max_size=8), st.sampled_from(["little", "big"]))
-def test_v0_decodes_to_what_was_encoded(syncid: int, entries: list[SyncConn], byteorder: str) -> None:
-    order = "little" if byteorder == "little" else "big"
-    data = encode_message(syncid, entries, version=0, byteorder=order)
+def test_v0_decodes_to_what_was_encoded(
+    syncid: int, entries: list[SyncConn], byteorder: Literal["little", "big"]
+) -> None:
+    data = encode_message(syncid, entries, version=0, byteorder=byteorder)
 
-    message = decode_message(data, Receiver(byteorder=order))
+    message = decode_message(data, Receiver(byteorder=byteorder))
 
     assert (message.version, message.syncid, list(message.entries)) == (0, syncid, entries)
     assert message.problems == ()

@@ -1,0 +1,201 @@
+"""Putting sync messages into this director's own kernel, and knowing that they arrived.
+
+A datagram sent to the backup daemon's group out of its interface, with multicast
+loop-back on, reaches the daemon as a peer's would. TTL 0 keeps it off the wire, and
+out of the sight of packet sockets on that interface.
+
+The daemon's socket drops what finds no room, and says so nowhere but in the drops
+column of /proc/net/udp. Watching that column is not enough: a burst may still be on
+its way to the socket. So a second socket of ours joins the group and gets a copy of
+each datagram in the same step of delivery. Reading as many copies as were sent
+proves that all have reached the daemon's socket, or have been counted there; when
+its queue then is empty, all that were not counted have been taken.
+"""
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import islice
+
+from lvsha.core.addr import Address
+from lvsha.core.errors import KernelError
+from lvsha.io.procfs import UdpSocketRow, udp_sockets
+from lvsha.wire.ipvs_sync.names import DEFAULT_GROUP, DEFAULT_PORT
+
+BURST_BYTES = 64 * 1024
+"""Sent between two barriers. The default receive buffer of 212,992 holds about 92 datagrams of 1,448."""
+BURST_DATAGRAMS = 64
+PATIENCE_S = 2.0
+"""How long a barrier waits for its copies, and then for the daemon."""
+
+_IP_MULTICAST_ALL = 49
+_MREQN = struct.Struct("@4s4si")
+_MREQ6 = struct.Struct("@16sI")
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """What became of the messages."""
+
+    sent: int = 0
+    dropped: int = 0
+    """Counted by the daemon's socket; its buffer is too small, see net.ipv4.vs.sync_sock_size."""
+    unconfirmed: int = 0
+    """Neither seen again nor counted within the time: nobody knows."""
+
+
+class SyncInjector:
+    """Sends to one daemon's interface and group.
+
+    ``daemons`` must be running on ``interface`` when ``deliver`` is called, else nobody listens.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        *,
+        group: Address | None = None,
+        port: int = DEFAULT_PORT,
+        ttl: int = 0,
+        source: Address | None = None,
+    ) -> None:
+        """Raises: KernelError, with what to do about it."""
+        self.interface = interface
+        self._group = group or IPv4Address(DEFAULT_GROUP)
+        self._port = port
+        self._target = (str(self._group), port)
+        try:
+            self._index = socket.if_nametoindex(interface)
+            self._out = self._sender(ttl, source)
+            self._copies = self._listener()
+        except OSError as error:
+            hint = "there is no such interface" if error.errno == errno.ENODEV else error.strerror
+            raise KernelError(f"open a sync socket on {interface}", error.errno or 0, hint or "") from None
+        self._own = os.fstat(self._copies.fileno()).st_ino
+
+    def __enter__(self) -> "SyncInjector":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._out.close()
+        self._copies.close()
+
+    def send(self, message: bytes) -> None:
+        """One datagram, without waiting.
+
+        Raises:
+            OSError: the kernel's.
+        """
+        self._out.sendto(message, self._target)
+
+    def deliver(self, messages: Iterable[bytes]) -> Delivery:
+        """Send all in bursts, each after the one before has been taken.
+
+        Raises:
+            KernelError: nobody listens, or the kernel refuses to send.
+        """
+        delivery = Delivery()
+        drops = self._drops()
+        if drops is None:
+            raise KernelError(
+                f"send sync messages on {self.interface}",
+                errno.ESRCH,
+                f"no backup daemon listens on {self._group} port {self._port}: "
+                f"ipvsadm --start-daemon backup --mcast-interface {self.interface}",
+            )
+        waiting = iter(messages)
+        while burst := _burst(waiting):
+            self._send_burst(burst, delivery, drops)
+        delivery.dropped = (self._drops() or drops) - drops
+        return delivery
+
+    def _send_burst(self, burst: Sequence[bytes], delivery: Delivery, drops_at_start: int) -> None:
+        try:
+            for message in burst:
+                self._out.sendto(message, self._target)
+        except OSError as error:
+            raise KernelError(f"send a sync message on {self.interface}", error.errno or 0) from None
+        delivery.sent += len(burst)
+        give_up = time.monotonic() + PATIENCE_S
+        missing = len(burst)
+        while missing:
+            left = give_up - time.monotonic()
+            if left <= 0:
+                delivery.unconfirmed += missing
+                return
+            self._copies.settimeout(left)
+            try:
+                self._copies.recv(1)
+                missing -= 1
+            except TimeoutError:
+                continue
+        while self._queued():
+            if time.monotonic() > give_up:
+                delivery.unconfirmed += len(burst)
+                return
+            time.sleep(0.0005)
+
+    def _drops(self) -> int | None:
+        found = self._daemon_sockets()
+        return sum(each.drops for each in found) if found else None
+
+    def _queued(self) -> int:
+        return sum(each.rx_queue for each in self._daemon_sockets())
+
+    def _daemon_sockets(self) -> list[UdpSocketRow]:
+        return [
+            row
+            for row in udp_sockets()
+            if (row.address, row.port) == (self._group, self._port) and row.inode != self._own
+        ]
+
+    def _sender(self, ttl: int, source: Address | None) -> socket.socket:
+        if self._group.version == 4:
+            out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            interface = _MREQN.pack(bytes(4), source.packed if source else bytes(4), self._index)
+            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
+            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        else:
+            out = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
+            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, ttl)
+            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1)
+        return out
+
+    def _listener(self) -> socket.socket:
+        if self._group.version == 4:
+            copies = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            copies.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            copies.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+            copies.bind(self._target)
+            membership = _MREQN.pack(self._group.packed, bytes(4), self._index)
+            copies.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        else:
+            copies = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            copies.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            copies.bind((str(self._group), self._port, 0, self._index))
+            membership = _MREQ6.pack(self._group.packed, self._index)
+            copies.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        copies.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        return copies
+
+
+def _burst(messages: Iterable[bytes]) -> list[bytes]:
+    """The next messages, as many as fit between two barriers; at least one."""
+    burst: list[bytes] = []
+    size = 0
+    for message in islice(messages, BURST_DATAGRAMS):
+        burst.append(message)
+        size += len(message)
+        if size >= BURST_BYTES:
+            break
+    return burst
