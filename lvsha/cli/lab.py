@@ -21,8 +21,8 @@ examples:
   lvsha lab exec --bare -- ipvsadm -Ln               a command on the kernel alone
   lvsha lab shell                                    look around in a running pair
 
-The kernel is this machine's if it has ip_vs, else user-mode Linux (apt-get install user-mode-linux). Nothing is
-changed on this machine; what failed runs leave to look into is in ./artifacts/.
+The kernel is this machine's if it has ip_vs, else user-mode Linux (apt-get install user-mode-linux).
+Nothing is changed on this machine; what failed runs leave to look into is in ./artifacts/.
 Exit status: 0 good, 1 a connection died or something else is not as it should be, 2 wrong usage.
 """
 

@@ -1,1 +1,1 @@
-"""Real kernels on one machine: a pair of directors, their realservers and a client, and what happens to it."""
+"""Real kernels on one machine: a pair of directors, their realservers, a client, and what becomes of it."""

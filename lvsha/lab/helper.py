@@ -103,9 +103,7 @@ def _become(
         log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for source, target in ((order_r, 0), (answer_w, 1), (log_fd, 2)):
             os.dup2(source, target)
-        sys.stdin = open(0, closefd=False)
-        sys.stdout = open(1, "w", closefd=False)
-        sys.stderr = open(2, "w", closefd=False)
+        sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if namespace is not None:
             namespace.enter()

@@ -107,7 +107,8 @@ def _run(request: dict[str, Any], *, own_machine: bool) -> int:
     child = subprocess.Popen(
         request["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    assert child.stdout is not None and child.stderr is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
     copies = [
         threading.Thread(target=_copy, args=(child.stdout.fileno(), "/dev/ttyS0"), daemon=True),
         threading.Thread(target=_copy, args=(child.stderr.fileno(), "/dev/ttyS1"), daemon=True),

@@ -1,7 +1,6 @@
-"""What runs inside a guest: ``python -m lvsha.lab.play SESSION``, on the orders in ``SESSION/orders.json``."""
+"""Orders for a guest, and what obeys them there: ``python -m lvsha.lab.play SESSION``."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -63,7 +62,7 @@ def send(
         limit_s=limit_s,
         memory=memory,
         interactive=interactive,
-        keep=(os.getcwd(),),
+        keep=tuple(word for word in orders.command if word.startswith("/")),
     )
     with session(request, with_session=True) as folder:
         document = {
@@ -116,8 +115,8 @@ def headline(settings: RunSettings) -> str:
     vips = f", {settings.vips} VIPs" if settings.vips > 1 else ""
     part = f" of {settings.process}" if settings.scenario == "agent-kill" else ""
     return (
-        f"{settings.scenario}{part} with {settings.director}: {settings.method.upper()}, IPv{settings.family}, "
-        f"adverts every {settings.advert_s:g} s{vips}"
+        f"{settings.scenario}{part} with {settings.director}: {settings.method.upper()}, "
+        f"IPv{settings.family}, adverts every {settings.advert_s:g} s{vips}"
     )
 
 

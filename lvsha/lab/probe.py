@@ -3,12 +3,13 @@
 Both are driven by JSON lines on stdin and answer each with one on stdout. Instants are CLOCK_MONOTONIC
 nanoseconds.
 
-``connections``: each is opened through the VIP and makes a few echo round trips before the next is opened, as
-a client's would; ``check`` makes one more round trip on all of them and counts who answers, and how the others
-died. ``heartbeat``: one UDP datagram every 2 ms on each flow, whose echoes are timed; silence is the time
-between two echoes.
+``connections``: each is opened through the VIP and makes a few echo round trips before the next is opened;
+``check`` makes one more round trip on all of them and counts who answers, and how the others died.
+``heartbeat``: one UDP datagram every 2 ms on each flow, whose echoes are timed; silence is the time between
+two echoes.
 """
 
+import contextlib
 import errno
 import json
 import select
@@ -168,7 +169,7 @@ class Flow:
 
 
 def drive_heartbeat() -> None:
-    """Take ``{"flows": [[address, interval_ms], ...], "port": ..., "avoid": ""}``, beat until the next line, report."""
+    """Take one line (``flows``: pairs of address and interval in ms), beat until the next line, report."""
     order = json.loads(sys.stdin.readline())
     flows = [Flow(address, order["port"], order["avoid"], ms) for address, ms in order["flows"]]
     by_fd = {flow.sock.fileno(): flow for flow in flows}
@@ -187,10 +188,8 @@ def drive_heartbeat() -> None:
             if now >= flow.next:
                 flow.next = max(flow.next + flow.interval, now)
                 flow.sent += 1
-                try:
+                with contextlib.suppress(OSError):  # nobody at home just now; silence says so
                     flow.sock.send(datagram)
-                except OSError:
-                    pass  # nobody at home just now; silence says so
             wait = min(wait, flow.next - now)
         for fd, _ in poll.poll(-(-wait // MILLISECOND)):
             if fd not in by_fd:

@@ -1,6 +1,6 @@
 """Results side by side, for people. Pure: results in, lines out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -117,18 +117,23 @@ def demo_table(results: Sequence[Json]) -> list[str]:
     """What the demonstration ends with."""
     columns = {result["director"]: result for result in results}
     rows = [["", *columns]]
-    questions = [
-        (
-            "dead realserver at weight 0 after",
-            lambda r: _ms(max(r["detected_ms"].values())) if "detected_ms" in r else "-",
-        ),
+    questions: list[tuple[str, Callable[[Json], str]]] = [
+        ("dead realserver at weight 0 after", _detection),
         ("master director dies: connections that go on", _went_on),
-        ("  how the others end", lambda r: _deaths(r)),
-        ("longest silence while the other takes over", lambda r: _ms(r["longest_silence_ms"])),
+        ("  how the others end", _deaths),
+        ("longest silence while the other takes over", _longest_silence),
     ]
     for question, answer in questions:
         rows.append([question, *(answer(result) for result in columns.values())])
     return table(rows)
+
+
+def _detection(result: Json) -> str:
+    return _ms(max(result["detected_ms"].values())) if "detected_ms" in result else "-"
+
+
+def _longest_silence(result: Json) -> str:
+    return _ms(result["longest_silence_ms"])
 
 
 def _went_on(result: Json) -> str:

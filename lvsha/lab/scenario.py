@@ -25,7 +25,7 @@ class Outcome:
     """One sentence for the reader."""
     established: int
     survived: int
-    """Of the connections that could survive: those on a realserver that died are not counted as established."""
+    """Of the connections that could survive: not those on a realserver that died."""
     died: dict[str, int] = field(default_factory=dict)
     """By errno name."""
     extras: dict[str, Any] = field(default_factory=dict)

@@ -43,7 +43,7 @@ class RunSettings:
     restart_after_s: float = 1.0
     """From a kill to the restart, where nothing else restarts it."""
     phase: float | None = 0.5
-    """Where between two adverts the fault falls: 0.5 = half-way, which makes runs comparable. None: anywhere."""
+    """Where between two adverts the fault falls: 0.5 = half-way, so that runs compare. None: anywhere."""
     check_interval_s: float = 0.5
     check_timeout_s: float = 0.5
     check_fall: int = 2
@@ -61,5 +61,8 @@ class RunSettings:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RunSettings":
-        kinds = {"director": DirectorKind, "method": Method, "process": Process}
-        return cls(**{key: kinds[key](value) if key in kinds else value for key, value in document.items()})
+        kinds: dict[str, Any] = {"director": DirectorKind, "method": Method, "process": Process}
+        values: dict[str, Any] = {
+            key: kinds[key](value) if key in kinds else value for key, value in document.items()
+        }
+        return cls(**values)

@@ -129,7 +129,8 @@ class Stage:
         self.wait_until_ready(*DIRECTORS)
         self.story.say(
             f"{DIRECTORS[0]} is MASTER of {self.vip}, {DIRECTORS[1]} is BACKUP; both know "
-            f"{len(self.topology.realservers)} healthy realservers ({(now() - began) / SECOND:.1f} s to get there)"
+            f"{len(self.topology.realservers)} healthy realservers "
+            f"({(now() - began) / SECOND:.1f} s to get there)"
         )
 
     def wait_until_ready(self, *nodes: str) -> None:
@@ -224,6 +225,10 @@ class Stage:
         self.story.say(text)
         return at
 
+    def forget_fault(self) -> None:
+        """The next fault is the one that counts."""
+        self.fault_at = None
+
     def crash(self, node: str) -> None:
         """Pull a director's cables: it neither sends nor hears anything from now on."""
         self.topology.set_link(node, up=False)
@@ -305,7 +310,8 @@ class Stage:
 
     def silence(self) -> dict[str, Any]:
         """The longest silence from the fault to the end, and when it began, in milliseconds."""
-        assert self.beats is not None and self.fault_at is not None
+        assert self.beats is not None
+        assert self.fault_at is not None
         end = int(self.beats["at"])
         found: dict[str, Any] = {"longest_silence_ms": 0.0, "silence_began_ms": None}
         for index, flow in enumerate(self.beats["flows"]):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 MILLISECOND = 1_000_000
@@ -83,7 +84,7 @@ class Timeline:
         return None
 
     def weights_of(self, director: str, destination: str) -> list[tuple[int, int | None]]:
-        """(instant, weight) at every change of a destination, in any of its services; None: not in the table."""
+        """(instant, weight) at every change of a destination, in any of its services; None: not there."""
         found: list[tuple[int, int | None]] = []
         for event in self.events:
             if event["event"] != "weights" or event["director"] != director:
@@ -100,10 +101,10 @@ def silences(echoes: Iterable[int], start: int, end: int) -> list[Span]:
     before = [at for at in echoes if at <= end]
     first = max((at for at in before if at <= start), default=start)
     instants = [first, *(at for at in before if at > start), end]
-    spans = [Span(a, b) for a, b in zip(instants, instants[1:], strict=False)]
+    spans = [Span(a, b) for a, b in pairwise(instants)]
     return sorted(spans, key=lambda span: span.start - (span.end or span.start))
 
 
-def milliseconds(duration: int | None) -> float | None:
+def milliseconds(duration: int) -> float:
     """For people and JSON; one decimal, since the lab's clock ticks no finer."""
-    return None if duration is None else round(duration / MILLISECOND, 1)
+    return round(duration / MILLISECOND, 1)

@@ -61,7 +61,7 @@ class Topology:
         self.directors = {name: Namespace(name) for name in DIRECTORS}
         self.realservers = {f"rs{i}": Namespace(f"rs{i}") for i in range(1, settings.realservers + 1)}
         self.vips = tuple(self._vip(index) for index in range(settings.vips))
-        self.gateway = self._interface("10.1.0.254/24", "fd00:1::fe/64") if self.is_nat else None
+        self.gateway = self._interface("10.1.0.254/24", "fd00:1::fe/128") if self.is_nat else None
         """The realservers' default gateway, which moves with the VIP."""
 
     @property
@@ -85,9 +85,9 @@ class Topology:
     def _vip(self, index: int) -> IPv4Interface | IPv6Interface:
         length4 = 24 if self.settings.vips == 1 else 16
         if index == 0:
-            return self._interface(f"10.0.0.10/{length4}", "fd00::a/64")
+            return self._interface(f"10.0.0.10/{length4}", "fd00::a/128")
         block, host = divmod(index - 1, 250)
-        return self._interface(f"10.0.{1 + block}.{1 + host}/16", f"fd00::1:{index:x}/64")
+        return self._interface(f"10.0.{1 + block}.{1 + host}/16", f"fd00::1:{index:x}/128")
 
     # Making it real
 
@@ -180,8 +180,8 @@ class Topology:
         lines += self._address_lines("eth0", 1 if self.is_nat else 0, 10 + int(name[2:]))
         lines.append("link set eth0 up")
         if self.gateway is not None:
-            option = "-6 " if self.settings.family == 6 else ""
-            lines.append(f"{option}route add default via {self.gateway.ip}")
+            everything = "0.0.0.0/0" if self.settings.family == 4 else "::/0"
+            lines.append(f"route add {everything} via {self.gateway.ip}")
         else:
             device = "lo"
             if self.settings.method is Method.TUN:

@@ -1,4 +1,4 @@
-"""keepalived as its users run it: VRRPv3, ``lvs_sync_daemon`` tied to the instance, TCP checks, weight 0 on failure."""
+"""keepalived as its users run it: VRRPv3, a sync daemon tied to the instance, TCP checks, weight 0."""
 
 from lvsha.lab.peers.base import Peer, tree
 from lvsha.lab.settings import Process
@@ -20,7 +20,7 @@ class Keepalived(Peer):
 
     def command(self, node: str) -> list[str]:
         folder = self.node_folder(node)
-        words = ["keepalived", "--dont-fork", "--log-console", "--log-detail"]
+        words = ["keepalived", "--dont-fork", "--log-console"]
         words += ["-f", str(folder / "keepalived.conf"), "-p", str(folder / "keepalived.pid")]
         return [*words, "-r", str(folder / "vrrp.pid"), "-c", str(folder / "checkers.pid")]
 

@@ -25,7 +25,7 @@ def die(stage: Stage) -> dict[str, Any]:
 
 
 def in_time(found: dict[str, Any]) -> bool:
-    return max(found["detected_ms"].values()) <= found["detection_limit_ms"]
+    return bool(max(found["detected_ms"].values()) <= found["detection_limit_ms"])
 
 
 def others(count: dict[str, Any]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ def connect(stage: Stage, *, avoid: str = "") -> None:
 
 
 def judge(stage: Stage, *, new_master: str | None) -> Outcome:
-    """Ask every connection for one more round trip; ``new_master`` must hold the VIP (None: nobody new may)."""
+    """Ask every connection for one more round trip; ``new_master`` must hold the VIP (None: anybody)."""
     count = stage.check_connections()
     stage.stop_heartbeat()
     silence = stage.silence()

@@ -1,8 +1,8 @@
-"""A director's processes are killed, not its machine: the kernel goes on forwarding, so nothing should happen.
+"""A director's processes are killed, not its machine: the kernel goes on forwarding, nothing should happen.
 
-What is killed is started again by the director's own supervisor, or, when that was killed too, by the machine's
-after a while. It must take up what the kernel holds instead of tearing it down, and must not fight a director
-that took over meanwhile.
+What is killed is started again by the director's own supervisor, or, when that was killed too, by the
+machine's after a while. It must take up what the kernel holds instead of tearing it down, and must not fight
+a director that took over meanwhile.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The master director is cut off from every network at once; its connections must go on over the other one."""
+"""The master director is cut off from every network at once; its connections go on over the other one."""
 
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._takeover import connect, judge

@@ -6,6 +6,7 @@ from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._realserver import DOOMED, die, others
 from lvsha.lab.scenarios._takeover import connect, judge
 from lvsha.lab.stage import Stage
+from lvsha.lab.timeline import milliseconds
 
 SUMMARY = "a realserver dies, then the master director; what the client sees of it"
 
@@ -21,21 +22,20 @@ def play(stage: Stage) -> Outcome:
     established, survived = others(count)
     lost = stage.forget_dead_connections()
     story.say(
-        f"{survived} of {established} connections to the other realserver never noticed; {lost} were on {DOOMED} "
-        "and died with it, so the client opens these again"
+        f"{survived} of {established} connections to the other realserver never noticed; {lost} were on "
+        f"{DOOMED} and died with it, so the client opens these again"
     )
     servers = stage.open_connections(lost)["servers"] if lost else {}
     total = survived + sum(servers.values())
     story.say(f"the client has {total} established connections again, none of them to {DOOMED}")
 
     stage.wait_for_the_moment()
-    stage.fault_at = None
+    stage.forget_fault()
     age = stage.settings.crash_after_s
-    stage.mark_fault(f"lb1 dies: its cables are pulled, {age:g} s after the last new connection")
+    died_at = stage.mark_fault(f"lb1 dies: its cables are pulled, {age:g} s after the last new connection")
     stage.crash("lb1")
     taken_at = stage.wait_for_holder("lb2")
-    assert stage.fault_at is not None
-    story.say(f"lb2 is MASTER of {stage.vip} ({(taken_at - stage.fault_at) / 1e6:.0f} ms later)")
+    story.say(f"lb2 is MASTER of {stage.vip} ({milliseconds(taken_at - died_at):.0f} ms later)")
     stage.settle()
 
     outcome = judge(stage, new_master="lb2")

@@ -1,4 +1,4 @@
-"""A realserver that was dead comes back: it gets its share of new connections, and nobody else's are touched."""
+"""A realserver that was dead comes back: it gets its share of new connections, nobody else's are touched."""
 
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._realserver import DOOMED, SLACK_S, die, others
