@@ -56,8 +56,17 @@ class Context:
             prefix.ip for vrrp in document.vrrp for prefix in (*vrrp.addresses, *vrrp.excluded_addresses)
         }
 
-    def each(self, path: Path, value: T | dict[str, T], node: str, default: T | None = None) -> T | None:
-        """The value for ``node``; a name that is no director, or a director without a value, is an error."""
+    def each(
+        self,
+        path: Path,
+        value: T | dict[str, T],
+        node: str,
+        default: T | None = None,
+        *,
+        is_needed: bool = True,
+    ) -> T | None:
+        """The value for ``node``, else ``default``; a name that is no director is an error, and
+        so is a director without either where a value ``is_needed``."""
         if not isinstance(value, dict):
             return value
         names = list(self.document.directors)
@@ -70,7 +79,7 @@ class Context:
                 )
         if node in value:
             return value[node]
-        if default is None:
+        if default is None and is_needed:
             self.findings.error(path, f'has no value for director "{node}"', f"add {node} = ...")
         return default
 

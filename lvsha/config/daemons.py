@@ -86,6 +86,7 @@ class Daemons:
             ttl=sync.ttl,
             maxlen=maxlen,
             nudge_interval=sync.nudge_interval,
+            reset_grace=sync.reset_grace,
             transport=Transport(sync.transport),
             sysctls=sysctls,
         )

@@ -1,18 +1,19 @@
 """What changes between two settings, and what each change does to running traffic.
 
-Everything is compared as the agent sees it: a virtual router by its name (a
-changed interface, vrid or family makes it another router), a service by what
-the kernel knows it by, a realserver by address and port within its service.
+Things are told apart as the agent does: a virtual router by its name (a changed
+interface or vrid makes it another one), a service by what the kernel knows it
+by, a realserver by address and port within its service. What differs is said in
+the file's words (``config.show``).
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
-from lvsha.config.show import MASK
-from lvsha.vrrp.settings import RouterSettings
+from lvsha.config.schema import SECRET_KEYS
+from lvsha.config.settings import ServiceSettings, Settings
+from lvsha.config.show import MASK, document, router_table, service_table
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -66,21 +67,26 @@ class Change:
         return f"{text} ({self.advice})" if self.advice is not None else text
 
 
-_IDENTITY = frozenset({"interface", "vrid", "family"})
-_SECRETS = frozenset({"password"})
-_RESTART_FIELDS = frozenset({"run_dir", "state_dir"})
+_IDENTITY = frozenset({"interface", "vrid"})
+_SINGLE_TABLES = ("sync", "sysctl", "timeouts", "agent")
+_LIVE_IN_SYNC = frozenset({"nudge_interval", "reset_grace"})
+_AT_RESTART = frozenset({"run_dir", "state_dir"})
+_ABSENT = object()
 
 
 def diff(old: Settings, new: Settings) -> tuple[Change, ...]:
     """Every change from ``old`` to ``new``, in the order of the file's tables."""
+    before, after = document(old, masked=False), document(new, masked=False)
     return (
         *_node(old, new),
-        *_directors(old, new),
+        *_directors(before["directors"], after["directors"]),
         *_routers(old, new),
         *_services(old, new),
-        *_record("sync", old.sync, new.sync, Effect.SYNC, live=("nudge_interval", "sysctls")),
-        *_record("timeouts", old.timeouts, new.timeouts, Effect.LIVE),
-        *_record("agent", old.agent, new.agent, Effect.LIVE, restart=_RESTART_FIELDS),
+        *(
+            change
+            for name in _SINGLE_TABLES
+            for change in _single(name, before.get(name, {}), after.get(name, {}))
+        ),
     )
 
 
@@ -90,118 +96,114 @@ def text(changes: Iterable[Change]) -> str:
 
 
 def _value(value: object) -> str:
-    if isinstance(value, tuple):
+    if value is _ABSENT:
+        return "none"
+    if isinstance(value, list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "none" if value is None else str(value)
+    return str(value)
+
+
+def _fields(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Key, old and new text of everything that differs; secrets are masked."""
+    for key in (*old, *(key for key in new if key not in old)):
+        before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        if before == after:
+            continue
+        if key in SECRET_KEYS:
+            is_other = before is not _ABSENT and after is not _ABSENT
+            yield (
+                prefix + key,
+                "none" if before is _ABSENT else MASK,
+                f"another {MASK}" if is_other else "none" if after is _ABSENT else MASK,
+            )
+        elif isinstance(before, dict) and isinstance(after, dict):
+            if before.get("type") != after.get("type"):
+                # Another type has other keys: that all of them changed says nothing.
+                before, after = {"type": before.get("type")}, {"type": after.get("type")}
+            yield from _fields(before, after, f"{prefix}{key}.")
+        else:
+            yield prefix + key, _value(before), _value(after)
+
+
+def _changed(
+    path: str, old: Mapping[str, Any], new: Mapping[str, Any], effects: Mapping[str, Effect] | None = None
+) -> Iterator[Change]:
+    for key, before, after in _fields(old, new):
+        effect = (effects or {}).get(key, Effect.LIVE)
+        yield Change(kind=Kind.CHANGED, path=path, field=key, before=before, after=after, effect=effect)
 
 
 def _node(old: Settings, new: Settings) -> Iterator[Change]:
     if old.node != new.node:
-        yield Change(
-            kind=Kind.CHANGED,
-            path="node",
-            field="name",
-            before=old.node,
-            after=new.node,
-            effect=Effect.RESTART,
-        )
+        yield from _changed("node", {"name": old.node}, {"name": new.node}, {"name": Effect.RESTART})
 
 
-def _paired(old: Mapping[K, T], new: Mapping[K, T]) -> Iterator[tuple[T | None, T | None]]:
+def _paired(old: Mapping[K, T], new: Mapping[K, T]) -> Iterator[tuple[K, T | None, T | None]]:
     """What went, what stayed and what came, in the old order and then the new."""
     for key, value in old.items():
-        yield value, new.get(key)
+        yield key, value, new.get(key)
     for key, value in new.items():
         if key not in old:
-            yield None, value
+            yield key, None, value
 
 
-def _directors(old: Settings, new: Settings) -> Iterator[Change]:
-    before = {director.name: director for director in old.directors}
-    after = {director.name: director for director in new.directors}
-    for one, other in _paired(before, after):
-        there = one or other
-        assert there is not None, "a pair has one side"
-        yield from _record(f"director {there.name}", one, other, Effect.LIVE)
-
-
-def _record(
-    path: str,
-    old: object,
-    new: object,
-    effect: Effect,
-    *,
-    live: Iterable[str] = (),
-    restart: Iterable[str] = (),
-) -> Iterator[Change]:
-    """Two dataclasses of one type, field by field; None: it was or is not there."""
-    if old == new:
-        return
-    if old is None or new is None:
-        yield Change(kind=Kind.ADDED if old is None else Kind.REMOVED, path=path, effect=effect)
-        return
-    for name, before, after in _fields(old, new):
-        yield Change(
-            kind=Kind.CHANGED,
-            path=path,
-            field=name,
-            before=before,
-            after=after,
-            effect=Effect.RESTART if name in restart else Effect.LIVE if name in live else effect,
-        )
-
-
-def _fields(old: Any, new: Any, *, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Fields that differ, nested records by their own fields, secrets masked."""
-    for field in fields(old):
-        before, after = getattr(old, field.name), getattr(new, field.name)
-        if before == after:
-            continue
-        name = prefix + field.name
-        if not field.repr or field.name in _SECRETS:
-            yield (
-                name,
-                "none" if before is None else MASK,
-                "none" if after is None else f"another {MASK}" if before is not None else MASK,
-            )
-        elif hasattr(before, "__dataclass_fields__") and type(before) is type(after):
-            yield from _fields(before, after, prefix=f"{name}.")
+def _directors(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    for name, before, after in _paired(old, new):
+        if before is None or after is None:
+            yield Change(kind=Kind.ADDED if before is None else Kind.REMOVED, path=f"director {name}")
         else:
-            yield name, _value(before), _value(after)
+            yield from _changed(f"director {name}", before, after)
+
+
+def _single(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    effects = {
+        "sync": dict.fromkeys({*old, *new} - _LIVE_IN_SYNC, Effect.SYNC),
+        "agent": dict.fromkeys(_AT_RESTART, Effect.RESTART),
+    }.get(name)
+    if name == "sync" and old.get("enabled") != new.get("enabled"):
+        old, new = ({"enabled": table["enabled"]} for table in (old, new))
+    yield from _changed(name, old, new, effects)
 
 
 def _routers(old: Settings, new: Settings) -> Iterator[Change]:
-    def by_name(routers: Iterable[RouterSettings]) -> dict[str, RouterSettings]:
-        return {router.name: router for router in routers}
-
-    for one, other in _paired(by_name(old.routers), by_name(new.routers)):
-        if one is None or other is None:
-            there = one or other
-            assert there is not None, "a pair has one side"
+    for name, one, other in _paired(
+        {router.name: router for router in old.routers}, {router.name: router for router in new.routers}
+    ):
+        path = f"vrrp {name}"
+        if one is None:
+            yield Change(kind=Kind.ADDED, path=path)
+            continue
+        if other is None:
             yield Change(
-                kind=Kind.ADDED if one is None else Kind.REMOVED,
-                path=f"vrrp {there.name}",
-                effect=Effect.LIVE if one is None else Effect.ROLE,
-                advice=None if one is None else "hand over with lvsha switchover first",
+                kind=Kind.REMOVED,
+                path=path,
+                effect=Effect.ROLE,
+                advice="hand over with lvsha switchover first",
             )
             continue
-        path = f"vrrp {one.name}"
-        for name, before, after in _fields(one, other):
+        loses = not set(one.bound_addresses) <= set(other.bound_addresses)
+        was, is_now = (
+            {**router_table(router, settings, masked=False), "priority": router.priority}
+            for router, settings in ((one, old), (other, new))
+        )
+        for key, before, after in _fields(was, is_now):
             effect, advice = Effect.LIVE, None
-            if name in _IDENTITY:
+            if key in _IDENTITY:
                 effect, advice = Effect.ROLE, "becomes another virtual router; change the backup first"
-            elif name in ("addresses", "excluded_addresses") and not set(one.bound_addresses) <= set(
-                other.bound_addresses
-            ):
+            elif key in ("addresses", "excluded_addresses") and loses:
                 effect = Effect.CONNECTIONS
-            elif name in ("version", "password"):
+            elif key in ("version", "password"):
                 effect, advice = Effect.ROLE, "the other director refuses our adverts until it has it too"
             yield Change(
                 kind=Kind.CHANGED,
                 path=path,
-                field=name,
+                field=key,
                 before=before,
                 after=after,
                 effect=effect,
@@ -210,86 +212,48 @@ def _routers(old: Settings, new: Settings) -> Iterator[Change]:
 
 
 def _services(old: Settings, new: Settings) -> Iterator[Change]:
-    before = {service.service.key: service for service in old.services}
-    after = {service.service.key: service for service in new.services}
-    for one, other in _paired(before, after):
-        if one is None or other is None:
-            there = one or other
-            assert there is not None, "a pair has one side"
-            yield Change(
-                kind=Kind.ADDED if one is None else Kind.REMOVED,
-                path=f"service {there.name} ({there.service.key}, {len(there.realservers)} realservers)",
-                effect=Effect.LIVE if one is None else Effect.CONNECTIONS,
-            )
+    for key, one, other in _paired(
+        {service.service.key: service for service in old.services},
+        {service.service.key: service for service in new.services},
+    ):
+        if one is not None and other is not None:
+            yield from _service(one, other)
             continue
-        yield from _service(one, other)
+        there = one or other
+        assert there is not None, "a pair has one side"
+        yield Change(
+            kind=Kind.ADDED if one is None else Kind.REMOVED,
+            path=f"service {there.name} ({key}, {len(there.realservers)} realservers)",
+            effect=Effect.LIVE if one is None else Effect.CONNECTIONS,
+        )
 
 
 def _service(old: ServiceSettings, new: ServiceSettings) -> Iterator[Change]:
-    path = f"service {old.name}"
-
-    def changed(name: str, before: str, after: str) -> Change:
-        return Change(kind=Kind.CHANGED, path=path, field=name, before=before, after=after)
-
-    if old.name != new.name:
-        yield changed("name", old.name, new.name)
-    for name, before, after in _fields(old.service, new.service):
-        yield changed(name, before, after)
-    for name, before, after in _fields(old.pool, new.pool):
-        if name not in ("members", "name", "has_sorry"):
-            yield changed(name, before, after)
-    if old.sorry is None or new.sorry is None:
-        if old.sorry != new.sorry:
-            yield changed("sorry", _value(old.sorry), _value(new.sorry))
-    else:
-        for name, before, after in _fields(old.sorry, new.sorry, prefix="sorry."):
-            yield changed(name, before, after)
-    yield from _realservers(path, old, new)
-
-
-def _realservers(path: str, old: ServiceSettings, new: ServiceSettings) -> Iterator[Change]:
-    failure = {
-        (which, member.name): member.on_failure
-        for which, service in (("old", old), ("new", new))
-        for member in service.pool.members
-    }
-    before = {realserver.destination.key: realserver for realserver in old.realservers}
-    after = {realserver.destination.key: realserver for realserver in new.realservers}
-    for one, other in _paired(before, after):
-        if one is None or other is None:
-            there = one or other
-            assert there is not None, "a pair has one side"
-            yield Change(
-                kind=Kind.ADDED if one is None else Kind.REMOVED,
-                path=f"{path} realserver {there.name}",
-                effect=Effect.LIVE if one is None else Effect.CONNECTIONS,
-                advice=None if one is None else f"drain it first: lvsha drain {there.name}",
-            )
-            continue
-        here = f"{path} realserver {one.name}"
-        for name, was, is_now in _realserver(one, other):
-            yield Change(kind=Kind.CHANGED, path=here, field=name, before=was, after=is_now)
-        was_failure, now_failure = failure["old", one.name], failure["new", other.name]
-        if was_failure != now_failure:
-            yield Change(
-                kind=Kind.CHANGED,
-                path=here,
-                field="on_failure",
-                before=_value(was_failure),
-                after=_value(now_failure),
-            )
-
-
-def _realserver(old: RealServerSettings, new: RealServerSettings) -> Iterator[tuple[str, str, str]]:
-    if old.name != new.name:
-        yield "name", old.name, new.name
-    yield from _fields(old.destination, new.destination)
-    if old.check is None or new.check is None:
-        if old.check != new.check:
-            yield (
-                "check",
-                old.check.target() if old.check is not None else "on",
-                new.check.target() if new.check is not None else "on",
-            )
+    if old == new:
         return
-    yield from _fields(old.check, new.check, prefix="check.")
+    path = f"service {old.name}"
+    one, other = service_table(old, masked=False), service_table(new, masked=False)
+    realservers = []
+    for service, table in ((old, one), (new, other)):
+        rows = table.pop("realservers")
+        if not ("check" in one and "check" in other):
+            rows = [{"check": table.get("check"), **row} for row in rows]
+        keys = [realserver.destination.key for realserver in service.realservers]
+        realservers.append(dict(zip(keys, rows, strict=True)))
+    if not ("check" in one and "check" in other):
+        one.pop("check", None)
+        other.pop("check", None)
+    yield from _changed(path, one, other)
+    for _, before, after in _paired(*realservers):
+        if before is None:
+            assert after is not None, "a pair has one side"
+            yield Change(kind=Kind.ADDED, path=f"{path} realserver {after['name']}")
+        elif after is None:
+            yield Change(
+                kind=Kind.REMOVED,
+                path=f"{path} realserver {before['name']}",
+                effect=Effect.CONNECTIONS,
+                advice=f"drain it first: lvsha drain {before['name']}",
+            )
+        else:
+            yield from _changed(f"{path} realserver {before['name']}", before, after)

@@ -186,14 +186,13 @@ class Routers:
         own = self._context.document.directors.get(node, schema.Director()).address
         source: Address | None = None
         if vrrp.source_address is not None:
-            source = cast(
-                Address | None, self._context.each((*path, "source_address"), vrrp.source_address, node)
-            )
+            at: Path = (*path, "source_address")
+            source = cast(Address | None, self._context.each(at, vrrp.source_address, node, is_needed=False))
         is_unicast = pick(vrrp, defaults, "unicast")
         if vrrp.unicast_peers is not None:
             listed = self._context.each((*path, "unicast_peers"), vrrp.unicast_peers, node) or []
             peers = tuple(dict.fromkeys(peer for peer in listed if peer not in (own, source)))
-            at: Path = (*path, "unicast_peers")
+            at = (*path, "unicast_peers")
         elif is_unicast:
             peers = tuple(
                 director.address

@@ -1103,6 +1103,13 @@ class Sync(Table):
         default=50 * MILLISECOND,
         description="How often a MASTER pushes out the kernel's last part-filled message. 0: never.",
     )
+    reset_grace: Duration = Field(
+        default=2 * SECOND,
+        description=(
+            "How long after a takeover a connection that IPVS does not know yet is left "
+            "unanswered instead of reset: its entry may still be on its way. 0: not at all."
+        ),
+    )
     transport: Literal["multicast"] = Field(
         default="multicast",
         description="The kernel's own datagrams; interoperates with plain kernels and keepalived.",

@@ -63,14 +63,22 @@ def document(settings: Settings, *, masked: bool = True) -> dict[str, Any]:
         }
         tables["timeouts"] = {key: duration_text(value * SECOND) for key, value in seconds.items() if value}
     if settings.routers:
-        tables["vrrp"] = [_router(router, settings, masked=masked) for router in settings.routers]
+        tables["vrrp"] = [router_table(router, settings, masked=masked) for router in settings.routers]
     if settings.services:
-        tables["service"] = [_service(service, masked=masked) for service in settings.services]
+        tables["service"] = [service_table(service, masked=masked) for service in settings.services]
     return tables
 
 
 def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if value is not None}
+
+
+def _of_node(settings: Settings, value: object) -> object:
+    """A value that is only known for this director, so that it is not taken for the others'."""
+    if value is None:
+        return None
+    plain = value if isinstance(value, int) else str(value)
+    return {settings.node: plain} if settings.peers else plain
 
 
 def _sync(sync: SyncSettings) -> dict[str, Any]:
@@ -84,29 +92,34 @@ def _sync(sync: SyncSettings) -> dict[str, Any]:
             "ttl": sync.ttl,
             "maxlen": sync.maxlen if sync.maxlen is not None else "kernel",
             "nudge_interval": duration_text(sync.nudge_interval),
+            "reset_grace": duration_text(sync.reset_grace),
             "transport": str(sync.transport),
         }
     )
 
 
-def _router(router: RouterSettings, settings: Settings, *, masked: bool) -> dict[str, Any]:
+def router_table(router: RouterSettings, settings: Settings, *, masked: bool) -> dict[str, Any]:
+    """One ``[[vrrp]]``."""
     password = router.password
+    # With our own, so that the list serves the others as well; we leave ours out again.
+    own = next((each.address for each in settings.directors if each.name == settings.node), None)
+    own = own or router.source_address
+    everyone = (*router.unicast_peers, own) if own is not None else router.unicast_peers
     return _without_none(
         {
             "name": router.name,
             "interface": router.interface,
             "vrid": router.vrid,
             "version": router.version,
-            # Only ours is known here: by director, so that it is not taken for the others'.
-            "priority": {settings.node: router.priority} if settings.peers else router.priority,
+            "priority": _of_node(settings, router.priority),
             "advert_interval": duration_text(router.advert_interval),
             "addresses": [str(address) for address in router.addresses],
             "excluded_addresses": [str(address) for address in router.excluded_addresses],
             "preempt": router.preempts,
             "preempt_delay": duration_text(router.preempt_delay),
-            "unicast_peers": [str(peer) for peer in router.unicast_peers] or None,
+            "unicast_peers": [str(peer) for peer in everyone] if router.unicast_peers else None,
             "min_ttl": router.min_ttl,
-            "source_address": str(router.source_address) if router.source_address is not None else None,
+            "source_address": _of_node(settings, router.source_address),
             "password": MASK if masked and password is not None else password,
             "checksum": str(router.checksum),
             "strict_addresses": router.strict_addresses,
@@ -127,7 +140,8 @@ def _word(words: Mapping[str, Any], value: object) -> str:
     return next(word for word, meaning in words.items() if meaning == value)
 
 
-def _service(service: ServiceSettings, *, masked: bool) -> dict[str, Any]:
+def service_table(service: ServiceSettings, *, masked: bool) -> dict[str, Any]:
+    """One ``[[service]]``. A check that all its realservers share stands at the service."""
     kernel, pool = service.service, service.pool
     key = kernel.key
     table: dict[str, Any] = {"name": service.name}
