@@ -175,6 +175,9 @@ class Engine:
 
     def put(self, timed: Timed, deadline: Instant) -> None:
         """Call ``on_expired`` at ``deadline`` or up to one tick later."""
+        if not self._wheel:
+            # The wheel has stood still while it was empty.
+            self._turned = max(self._turned, self.clock() // TICK)
         tick = max(deadline // TICK + 1, self._turned + 1)
         timed.bucket = tick
         bucket = self._wheel.get(tick)
