@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lvsha.config.schema import SECRET_KEYS
 from lvsha.config.settings import ServiceSettings, Settings
-from lvsha.config.show import MASK, document, router_table, service_table
+from lvsha.config.show import MASK, router_table, service_table, single_tables
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -76,7 +76,7 @@ _ABSENT = object()
 
 def diff(old: Settings, new: Settings) -> tuple[Change, ...]:
     """Every change from ``old`` to ``new``, in the order of the file's tables."""
-    before, after = document(old, masked=False), document(new, masked=False)
+    before, after = single_tables(old), single_tables(new)
     return (
         *_node(old, new),
         *_directors(before["directors"], after["directors"]),

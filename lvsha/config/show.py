@@ -32,6 +32,16 @@ _DURATIONS = frozenset({"interval", "fast_interval", "timeout", "down_interval",
 
 def document(settings: Settings, *, masked: bool = True) -> dict[str, Any]:
     """The settings as a file would say them, as plain tables, lists and values."""
+    tables = single_tables(settings)
+    if settings.routers:
+        tables["vrrp"] = [router_table(router, settings, masked=masked) for router in settings.routers]
+    if settings.services:
+        tables["service"] = [service_table(service, masked=masked) for service in settings.services]
+    return tables
+
+
+def single_tables(settings: Settings) -> dict[str, Any]:
+    """What there is once: everything but ``[[vrrp]]`` and ``[[service]]``. It holds no secrets."""
     tables: dict[str, Any] = {
         "directors": {
             director.name: _without_none(
@@ -62,10 +72,6 @@ def document(settings: Settings, *, masked: bool = True) -> dict[str, Any]:
             "udp": settings.timeouts.udp_s,
         }
         tables["timeouts"] = {key: duration_text(value * SECOND) for key, value in seconds.items() if value}
-    if settings.routers:
-        tables["vrrp"] = [router_table(router, settings, masked=masked) for router in settings.routers]
-    if settings.services:
-        tables["service"] = [service_table(service, masked=masked) for service in settings.services]
     return tables
 
 

@@ -85,7 +85,23 @@ CASES: dict[str, str] = {
     + SERVICE
     + 'persistence_timeout = 60\npersistence_netmask = "255.0.255.0"  # ! is not a netmask\n',
     "bytes": BASE + SERVICE.replace('"tcp"', '{ type = "tcp", send = "hex:0g" }  # ! hexadecimal'),
+    "address as a number": BASE + "[sync]\ngroup = 5  # ! text in quotes\n",
+    "virtual address as a number": BASE.replace('["10.0.0.10/24"]', "[10]  # ! text in quotes"),
+    "service address as a number": BASE + SERVICE.replace('"10.0.0.10:80"', "80  # ! text in quotes"),
+    "bytes as a number": BASE + SERVICE.replace('"tcp"', "{ send = 5 }  # ! is text, or bytes"),
+    "duration as a truth": BASE + 'advert_interval = true  # ! text like "100ms" or a number\n',
+    "duration without end": BASE + SERVICE + 'slow_start = "9999d"  # ! at most ten years\n',
+    "a netmask of no network": BASE
+    + SERVICE
+    + 'persistence_timeout = 60\npersistence_netmask = "256.0.0.0"  # ! is not a netmask\n',
+    "unknown key of a check": BASE
+    + SERVICE.replace('"tcp"', "{ zzz = 1 }  # ! remove it, or see lvsha config schema --markdown"),
     # --- directors -------------------------------------------------------------------------------
+    "a director's priority": DIRECTORS.replace("200 }", "300 }  # ! 300 is more than 255"),
+    "a director's unknown key": DIRECTORS.replace(
+        "200 }", "200, weight = 1 }  # ! it belongs to a realserver"
+    ),
+    "an unknown default": "[defaults.vrrp]\nvrid = 5  # ! unknown key\n" + BASE,
     "two directors of one address": DIRECTORS.replace('10.0.0.2"', '10.0.0.1"').replace(
         "100 }", "100 }  # ! is already lb1's address"
     )
@@ -287,6 +303,7 @@ CASES: dict[str, str] = {
     ),
     # --- synchronisation, kernel, agent ----------------------------------------------------------
     "sync without an interface": DIRECTORS + "[sync]  # ! interface: is missing\nsyncid = 5\n",
+    "sync without a number": DIRECTORS + '[sync]  # ! syncid: is missing\ninterface = "eth0"\n',
     "sync group": BASE + '[sync]\ngroup = "10.0.0.1"  # ! is not a multicast address\n',
     "unknown sysctl": BASE + "[sysctl]\nsync_treshold = 3  # ! does not exist # ! sync_threshold\n",
     "sysctl by its long name": BASE
