@@ -78,7 +78,8 @@ def _operation_hint(operation: Operation, code: int) -> str:
         case ((AddDestination() | EditDestination()), errno.EINVAL):
             return (
                 "the address must be unicast and of the service's family (a tunnel destination may be of the "
-                "other one while no sync daemon runs), and GUE needs tun_port"
+                "other one while no sync daemon runs), GUE needs tun_port, and a namespace without any "
+                "address refuses all: run `ip link set lo up`"
             )
     return ""
 
