@@ -139,6 +139,13 @@ class EnteredFault(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Releasing(Event):
+    """A planned hand-over began: priority 0 is out, the addresses are still bound. ``Released`` ends it."""
+
+    router: str
+
+
+@dataclass(frozen=True, slots=True)
 class Released(Event):
     """Takes no part until ``resume``; the addresses are gone."""
 
@@ -180,9 +187,11 @@ class DuplicateMaster(Event):
 
 @dataclass(frozen=True, slots=True)
 class PriorityChanged(Event):
+    """The effective priority, after tracking."""
+
     router: str
-    before: int
-    after: int
+    old: int
+    new: int
 
 
 @dataclass(frozen=True, slots=True)

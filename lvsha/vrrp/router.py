@@ -56,6 +56,7 @@ from lvsha.vrrp.outputs import (
     RanLate,
     Reason,
     Released,
+    Releasing,
     RemoveAddresses,
     SendAdvertisement,
     StopAnnouncing,
@@ -145,6 +146,11 @@ class VirtualRouter:
     def is_modest(self) -> bool:
         """A fault of our own keeps us from preempting."""
         return self._modest
+
+    @property
+    def unbinds_again(self) -> bool:
+        """An address that could not be removed waits to be tried again."""
+        return self._unbind_retry is not None
 
     @property
     def deadline(self) -> Instant | None:
@@ -609,6 +615,8 @@ class VirtualRouter:
             return [BecameBackup(name, reason, source, priority)]
         if self.phase is Phase.FAULT:
             return [EnteredFault(name, reason, happening.detail)]
+        if self.phase is Phase.RELEASING:
+            return [Releasing(name)]
         return [Released(name, reason, source)]
 
     def _tell_adopted(self, happening: _Happening) -> list[Output]:

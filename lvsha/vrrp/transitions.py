@@ -107,7 +107,7 @@ resume = (do.TELL_ADOPTED, do.ADVERTISE, do.BIND, do.ANNOUNCE_LATER, do.TELL, do
 listen = (do.TELL, do.WAIT_DOWN)
 leave = (do.ADVERTISE_ZERO, do.STOP_ANNOUNCING, do.UNBIND, do.TELL)
 yield_to = (do.STOP_ANNOUNCING, do.UNBIND, do.FOLLOW, do.TELL, do.WAIT_DOWN)
-drop = (do.UNBIND, do.TELL, do.WAIT_NOTHING)
+drop = (do.STOP_ANNOUNCING, do.UNBIND, do.TELL, do.WAIT_NOTHING)
 rest = (do.TELL, do.WAIT_NOTHING)
 
 # fmt: off
@@ -130,9 +130,8 @@ TRANSITIONS = (
 
     Transition(p.ADOPTING, on.MASTER_SILENT, p.MASTER, take_over, "6.4.2"),
     Transition(p.ADOPTING, on.HEARD_ZERO, p.ADOPTING, (do.WAIT_SKEW,), "6.4.2"),
-    Transition(p.ADOPTING, on.HEARD_BETTER, p.BACKUP,
-               (do.UNBIND, do.FOLLOW, do.TELL, do.WAIT_DOWN), "rule 3"),
-    Transition(p.ADOPTING, on.HEARD_WORSE, p.BACKUP, (do.UNBIND, do.TELL), "rule 3"),
+    Transition(p.ADOPTING, on.HEARD_BETTER, p.BACKUP, yield_to, "rule 3"),
+    Transition(p.ADOPTING, on.HEARD_WORSE, p.BACKUP, (do.STOP_ANNOUNCING, do.UNBIND, do.TELL), "rule 3"),
     Transition(p.ADOPTING, on.INTERFACE_LOST, p.FAULT, drop, "rule 7"),
     Transition(p.ADOPTING, on.RELEASE, p.IDLE, drop, "rule 4"),
     Transition(p.ADOPTING, on.SHUTDOWN, p.IDLE, drop, "rule 4"),
@@ -148,7 +147,7 @@ TRANSITIONS = (
     Transition(p.MASTER, on.BIND_FAILED, p.FAULT, (do.BE_MODEST, *leave, do.WAIT_RETRY), "rule 7"),
     Transition(p.MASTER, on.OVERSLEPT, p.ADOPTING, (do.STOP_ANNOUNCING, *listen), "rule 6"),
     Transition(p.MASTER, on.RELEASE, p.RELEASING,
-               (do.ADVERTISE_ZERO, do.STOP_ANNOUNCING, do.WAIT_RELEASE), "6.4.3, rule 4"),
+               (do.ADVERTISE_ZERO, do.STOP_ANNOUNCING, do.TELL, do.WAIT_RELEASE), "6.4.3, rule 4"),
     Transition(p.MASTER, on.SHUTDOWN, p.IDLE, (*leave, do.WAIT_NOTHING), "6.4.3"),
 
     Transition(p.RELEASING, on.HEARD_BETTER, p.IDLE, drop, "rule 4"),

@@ -40,6 +40,7 @@ from lvsha.io.reactor import monotonic
 
 PORT = 8080
 SETTLE_S = 3.0
+PEER_START_S = 60.0
 KEEPALIVED_KINDS = {"http": "HTTP_GET", "tcp": "TCP_CHECK", "ping": "PING_CHECK"}
 
 NGINX = """
@@ -274,14 +275,21 @@ def run_keepalived(
         preexec_fn=lambda: pin(0),
     )
     try:
-        time.sleep(2 * interval + SETTLE_S)
+        count = echo_requests if kind == "ping" else tcp_opens
+        began = time.monotonic()
+        # It logs and registers target by target first, which takes it a while.
+        while time.monotonic() - began < PEER_START_S:
+            last = count()
+            time.sleep(interval)
+            if count() - last > 0.95 * targets:
+                break
+        time.sleep(SETTLE_S)
         checker = checker_process(process.pid)
         if checker is None:
             return {
                 "error": "its checker did not stay; see the end of its log",
                 "log": tail(directory / "keepalived.log"),
             }
-        count = echo_requests if kind == "ping" else tcp_opens
         before, checks, begun = cpu_seconds(checker), count(), time.monotonic()
         time.sleep(duration)
         after, checks, ended = cpu_seconds(checker), count() - checks, time.monotonic()

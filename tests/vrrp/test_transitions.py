@@ -45,6 +45,7 @@ def test_whoever_stops_holding_unbinds_and_whoever_begins_binds(row: Transition)
     """Or adopted what is bound already."""
     if row.phase in HOLDING and row.then not in HOLDING:
         assert Step.UNBIND in row.steps
+        assert Step.STOP_ANNOUNCING in row.steps
     if row.then is Phase.MASTER and row.phase is not Phase.MASTER:
         assert Step.BIND in row.steps
     if row.phase is Phase.MASTER and row.then is not Phase.MASTER:
@@ -65,10 +66,10 @@ def test_steps_come_in_the_order_of_rule_4(row: Transition) -> None:
 
 
 @ROWS
-def test_every_change_of_state_is_told(row: Transition) -> None:
-    """But the one into RELEASING, which tells when it is done."""
+def test_every_change_of_phase_is_told(row: Transition) -> None:
+    """So that whoever listens to events alone knows who holds what."""
     before, then = row.phase, row.then
-    if STATE_OF[before] is not STATE_OF[then] and then is not Phase.RELEASING:
+    if before is not then:
         assert Step.TELL in row.steps
 
 

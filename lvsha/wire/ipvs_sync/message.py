@@ -66,11 +66,14 @@ def decode_rows(data: bytes, receiver: Receiver = ANYONE) -> list[v1.Row]:
     Raises:
         DecodeError: as ``decode_message``.
     """
-    if len(data) >= v1.HEADER_SIZE and _is_v1(data) and _refusal(data, receiver) is None:
-        rows = v1.fast_rows(data, receiver)
-        if rows is not None:
-            return list(rows)
+    if is_plain_v1(data, receiver) and (rows := v1.fast_rows(data, receiver)) is not None:
+        return list(rows)
     return list(decode_message(data, receiver).entries)
+
+
+def is_plain_v1(data: bytes, receiver: Receiver = ANYONE) -> bool:
+    """A v1 message that the receiver does not refuse whole."""
+    return len(data) >= v1.HEADER_SIZE and _is_v1(data) and _refusal(data, receiver) is None
 
 
 def encode_message(

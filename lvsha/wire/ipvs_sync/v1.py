@@ -44,24 +44,27 @@ _HEADER = struct.Struct(">BBHBBH")
 # 0s: the options of an entry that has none. The size is set apart from the rest.
 _INET = struct.Struct(">BBxxLHHHHLL4s4s4s0s")
 _INET6 = struct.Struct(">BBxxLHHHHLL16s16s16s0s")
+_INET_PIECES = struct.Struct(">10sH12s4s8s")
+_INET6_PIECES = struct.Struct(">10sH12s16s32s")
 _SIZE = struct.Struct(">H")
 _make: Callable[[Row], SyncConn] = partial(tuple.__new__, SyncConn)
 
 
-def fast_rows(data: bytes, receiver: Receiver) -> Iterator[Row] | None:
-    """The entries of a message that is all alike and all good; None if it is not, or may not be.
+def uniform_stride(data: bytes, receiver: Receiver) -> int:
+    """The size of an entry in a message that is all alike and all good; 0 if it is not, or may not be.
 
     A kernel's message nearly always is: one family, no options, known states. The
-    checks read whole columns, so that they cost little beside the unpacking.
+    checks read whole columns, so that they cost little beside the unpacking. The
+    caller has seen that it is v1 and that the receiver does not refuse it whole.
     """
     count = data[4]
     body = len(data) - HEADER_SIZE
     if count and body == count * INET_SIZE:
-        stride, kind, size, unpacker = INET_SIZE, b"\0", b"\x24", _INET
+        stride, kind, size = INET_SIZE, b"\0", b"\x24"
     elif count and body == count * INET6_SIZE and receiver.inet6:
-        stride, kind, size, unpacker = INET6_SIZE, b"\1", b"\x48", _INET6
+        stride, kind, size = INET6_SIZE, b"\1", b"\x48"
     else:
-        return None
+        return 0
     zeros = bytes(count)
     if (
         data[8::stride] != kind * count
@@ -69,15 +72,34 @@ def fast_rows(data: bytes, receiver: Receiver) -> Iterator[Row] | None:
         or data[11::stride] != size * count
         or data[16::stride] != zeros
     ):
-        return None
+        return 0
     protocols, states = data[9::stride], data[17::stride]
     least = min(STATE_COUNT.get(protocol, 0) for protocol in set(protocols))
     if max(states) >= least or receiver.refuses_template_state:
         flags = data[14::stride]
         for protocol, flag, state in set(zip(protocols, flags, states, strict=True)):
             if not receiver.accepts_state(protocol, flag << 8, state):
-                return None
-    return unpacker.iter_unpack(memoryview(data)[HEADER_SIZE:])
+                return 0
+    return stride
+
+
+def fast_rows(data: bytes, receiver: Receiver) -> Iterator[Row] | None:
+    """The entries of a message that ``uniform_stride`` finds uniform; None of any other."""
+    stride = uniform_stride(data, receiver)
+    if not stride:
+        return None
+    return (_INET if stride == INET_SIZE else _INET6).iter_unpack(memoryview(data)[HEADER_SIZE:])
+
+
+def pieces(data: bytes, stride: int) -> Iterator[tuple[bytes, int, bytes, bytes, bytes]]:
+    """Each entry of a uniform message cut where printing it wants it cut.
+
+    type to state, client port, virtual port to time-out, client address, the other
+    addresses: all but the client's repeat a great deal, and can be looked up whole.
+    """
+    return (_INET_PIECES if stride == INET_SIZE else _INET6_PIECES).iter_unpack(
+        memoryview(data)[HEADER_SIZE:]
+    )
 
 
 def decode_entries(

@@ -1,0 +1,41 @@
+"""``lvsha sync``: look into connection synchronisation, on files and live."""
+
+import importlib
+import sys
+
+SUMMARY = "inspect the IPVS connection-sync protocol"
+
+COMMANDS = {
+    "decode": "show the entries of a capture, and what is wrong with them",
+}
+
+_MODULES = {"decode": "sync_decode"}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: lvsha sync COMMAND ...",
+            "",
+            "Look into IPVS connection synchronisation. Works with any director of any make: plain kernels,",
+            "keepalived, lvsha. No agent is needed.",
+            "",
+            *(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
+            "",
+            "example: lvsha sync decode sync.pcap --summary",
+            "`lvsha sync COMMAND --help` tells more.",
+        ]
+    )
+
+
+def main(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    command, *rest = argv
+    if command not in COMMANDS:
+        print(f"lvsha sync: there is no command {command!r}; `lvsha sync --help` lists them", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"lvsha.cli.{_MODULES[command]}")
+    return int(module.main(rest))

@@ -1,0 +1,236 @@
+"""Capture files: pcap and pcapng, read and written without help.
+
+Reading yields frames as they were captured. It needs no more memory than one frame,
+works on pipes, and takes a file that ends in the middle of a record for what it
+holds: captures are cut when the machine they describe goes down.
+
+Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
+"""
+
+import gzip
+import io
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from lvsha.core.errors import LvshaError
+
+ETHERNET: Final = 1
+RAW_IP: Final = 101
+LINUX_COOKED: Final = 113
+
+MAX_FRAME: Final = 1 << 20
+"""A record that claims more is not believed: the longest datagram has 65,535 bytes."""
+READ_AHEAD: Final = 1 << 18
+
+_PCAP_MAGIC: Final = {
+    b"\xa1\xb2\xc3\xd4": (">", 1_000),
+    b"\xd4\xc3\xb2\xa1": ("<", 1_000),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+}
+"""Byte order, and nanoseconds in a unit of the second time field."""
+_PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+_SECTION_HEADER: Final = 0x0A0D0D0A
+_INTERFACE: Final = 1
+_OLD_PACKET: Final = 2
+_SIMPLE_PACKET: Final = 3
+_ENHANCED_PACKET: Final = 6
+_OPTION_TSRESOL: Final = 9
+_OPTION_TSOFFSET: Final = 14
+
+
+class CaptureError(LvshaError):
+    """A file is no capture, or its insides contradict themselves. The text says what to do."""
+
+
+class Frame(NamedTuple):
+    """One captured frame."""
+
+    time_ns: int
+    """Since 1970; 0 where the file does not say."""
+    link: int
+    """What ``data`` begins with: a LINKTYPE_ number."""
+    data: bytes
+    length: int
+    """On the wire; more than ``len(data)`` if the capture cut it."""
+
+
+class CaptureFile:
+    """Iterate over it for its frames.
+
+    Raises (while iterating):
+        CaptureError: not a capture, or a record that cannot be.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.is_cut = False
+        """The file ended in the middle of a record."""
+        self.bytes_read = 0
+
+    @classmethod
+    def open(cls, path: Path) -> "CaptureFile":
+        """A file by name; gzip is undone.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return cls(plain(path.open("rb", buffering=READ_AHEAD)))
+
+    def __iter__(self) -> Iterator[Frame]:
+        magic = self._file.read(4)
+        if magic in _PCAP_MAGIC:
+            return self._pcap(*_PCAP_MAGIC[magic])
+        if magic == _PCAPNG_MAGIC:
+            return self._pcapng()
+        raise CaptureError(
+            f"not a capture: it begins with {magic.hex() or 'nothing'}; "
+            "wanted is pcap or pcapng, as tcpdump -w writes it"
+        )
+
+    def _pcap(self, order: str, unit_ns: int) -> Iterator[Frame]:
+        head = self._file.read(20)
+        if len(head) < 20:
+            raise CaptureError("not a capture: the header of the file is cut")
+        link = struct.unpack_from(order + "L", head, 16)[0] & 0x0FFF_FFFF
+        record = struct.Struct(order + "4L")
+        unpack, read, size = record.unpack, self._file.read, record.size
+        consumed = 24
+        while header := read(size):
+            if len(header) < size:
+                self.is_cut = True
+                return
+            seconds, fraction, captured, length = unpack(header)
+            if captured > MAX_FRAME:
+                raise CaptureError(
+                    f"a frame of {captured} bytes at byte {consumed}: the file is damaged there"
+                )
+            data = read(captured)
+            consumed += size + captured
+            self.bytes_read = consumed
+            if len(data) < captured:
+                self.is_cut = True
+                if not data:
+                    return
+            yield Frame(seconds * 1_000_000_000 + fraction * unit_ns, link, data, length)
+
+    def _pcapng(self) -> Iterator[Frame]:
+        order = "<"
+        interfaces: list[tuple[int, int, Callable[[int], int]]] = []
+        kind_bytes = _PCAPNG_MAGIC
+        consumed = 0
+        while True:
+            total_bytes = self._file.read(4)
+            if len(total_bytes) < 4:
+                self.is_cut = True
+                return
+            if kind_bytes == _PCAPNG_MAGIC:
+                # The section's own byte order comes after the length that needs it.
+                order_mark = self._file.read(4)
+                order = ">" if order_mark == b"\x1a\x2b\x3c\x4d" else "<"
+                interfaces = []
+                already = 12
+            else:
+                already = 8
+            kind = struct.unpack(order + "L", kind_bytes)[0]
+            total = struct.unpack(order + "L", total_bytes)[0]
+            if total < already + 4 or total % 4 or total > MAX_FRAME + 4096:
+                raise CaptureError(f"a block of {total} bytes at byte {consumed}: the file is damaged there")
+            body = self._file.read(total - already)
+            consumed += total
+            self.bytes_read = consumed
+            if len(body) < total - already:
+                self.is_cut = True
+                return
+            if kind == _ENHANCED_PACKET:
+                yield from _enhanced_packet(body, order, interfaces)
+            elif kind == _INTERFACE:
+                interfaces.append(_interface(body, order))
+            elif kind in (_SIMPLE_PACKET, _OLD_PACKET):
+                yield from _older_packet(kind, body, order, interfaces)
+            kind_bytes = self._file.read(4)
+            if len(kind_bytes) < 4:
+                self.is_cut = bool(kind_bytes)
+                return
+
+
+def _enhanced_packet(
+    body: bytes, order: str, interfaces: list[tuple[int, int, Callable[[int], int]]]
+) -> Iterator[Frame]:
+    if len(body) < 24:
+        return
+    interface, high, low, captured, length = struct.unpack_from(order + "5L", body)
+    if interface < len(interfaces):
+        link, _, to_ns = interfaces[interface]
+        yield Frame(to_ns(high << 32 | low), link, body[20 : 20 + captured], length)
+
+
+def _older_packet(
+    kind: int, body: bytes, order: str, interfaces: list[tuple[int, int, Callable[[int], int]]]
+) -> Iterator[Frame]:
+    if kind == _SIMPLE_PACKET and interfaces and len(body) >= 8:
+        link, snaplen, _ = interfaces[0]
+        length = struct.unpack_from(order + "L", body)[0]
+        captured = min(length, snaplen or length)
+        yield Frame(0, link, body[4 : 4 + captured], length)
+    elif kind == _OLD_PACKET and len(body) >= 24:
+        interface, _, high, low, captured, length = struct.unpack_from(order + "HH4L", body)
+        if interface < len(interfaces):
+            link, _, to_ns = interfaces[interface]
+            yield Frame(to_ns(high << 32 | low), link, body[20 : 20 + captured], length)
+
+
+def _interface(body: bytes, order: str) -> tuple[int, int, Callable[[int], int]]:
+    """Link type, snap length, and what turns the interface's time stamps into nanoseconds."""
+    if len(body) < 12:
+        raise CaptureError("an interface block is cut: the file is damaged")
+    link, _, snaplen = struct.unpack_from(order + "HHL", body)
+    resolution, offset_s = 6, 0
+    at = 8
+    while at + 4 <= len(body) - 4:
+        code, length = struct.unpack_from(order + "HH", body, at)
+        value = body[at + 4 : at + 4 + length]
+        if code == _OPTION_TSRESOL and length == 1:
+            resolution = value[0]
+        elif code == _OPTION_TSOFFSET and length == 8:
+            offset_s = struct.unpack(order + "q", value)[0]
+        elif code == 0:
+            break
+        at += 4 + (length + 3 & ~3)
+    units = 1 << (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+    offset_ns = offset_s * 1_000_000_000
+    return link, snaplen, lambda stamp: stamp * 1_000_000_000 // units + offset_ns
+
+
+def plain(file: BinaryIO) -> BinaryIO:
+    """The file itself, or what gzip makes of it. It must be a buffered one."""
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file, READ_AHEAD)  # type: ignore[type-var]  # any raw file
+    if buffered.peek(2)[:2] == _GZIP_MAGIC:
+        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]  # reads as one
+    return buffered
+
+
+def is_capture(head: bytes) -> bool:
+    """Whether a file that begins so is pcap or pcapng."""
+    return head[:4] in _PCAP_MAGIC or head[:4] == _PCAPNG_MAGIC
+
+
+class CaptureWriter:
+    """Writes pcap with nanoseconds, which every reader knows."""
+
+    def __init__(self, file: BinaryIO, *, link: int = ETHERNET, snaplen: int = 262_144) -> None:
+        self._file = file
+        file.write(struct.pack("<LHHlLLL", 0xA1B23C4D, 2, 4, 0, 0, snaplen, link))
+
+    def write(self, time_ns: int, data: bytes, length: int | None = None) -> None:
+        """One frame; ``length``: on the wire, if ``data`` is not all of it."""
+        seconds, fraction = divmod(time_ns, 1_000_000_000)
+        self._file.write(struct.pack("<4L", seconds, fraction, len(data), length or len(data)))
+        self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
