@@ -8,6 +8,7 @@ chapter of it::
     returned   the cable is back; it preempts, or with nopreempt it does not
     left       the MASTER is stopped as planned; the other takes over
     counted    what each side has refused of the other's adverts
+    ended      the last one is stopped too; nothing stays bound
 
 All times are read off the wire.
 """
@@ -54,7 +55,7 @@ LATE_S = 0.2
 EARLY_S = 0.02
 START_S = 60
 """Until two dozen daemons that start at once have settled; nothing is measured before."""
-CHAPTERS = ("elected", "crashed", "returned", "left", "counted")
+CHAPTERS = ("elected", "crashed", "returned", "left", "counted", "ended")
 
 
 @dataclass(slots=True)
@@ -148,13 +149,21 @@ class Story:
         since = wall_clock()
         leaving.stop()
         takeover = await self.takeover(leaving.node, staying.node, since)
-        await until(lambda: leaving.status is not None, within=5, what=f"{leaving.node} to have ended")
+        await self.exited(leaving)
         return takeover
 
     async def counted(self) -> dict[str, Any]:
         """Before one of them left; and what keepalived has written until now."""
         keepalived = next(d for d in (self.lb1, self.lb2) if isinstance(d, Keepalived))
         return {**self.refused, "complaints": keepalived.complaints()}
+
+    async def ended(self) -> list[str]:
+        for director in (self.lb1, self.lb2):
+            if director.status is None:
+                director.stop()
+        for director in (self.lb1, self.lb2):
+            await self.exited(director)
+        return self.stage.holders(self.addresses)
 
     # What chapters are made of
 
@@ -211,6 +220,11 @@ class Story:
             announced_after=claims[-1].at - first.at,
             last_priority=last.priority,
         )
+
+    async def exited(self, director: Director) -> None:
+        await until(lambda: director.status is not None, within=10, what=f"{director.node} to have ended")
+        if director.status != 0:
+            raise Missed(f"{director.node} ended with status {director.status}")
 
     async def refusals(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -296,3 +310,7 @@ def test_neither_refuses_anything_of_the_other(told: Told, case: str, pair: Pair
     assert counted["complaints"] == []
     assert counted["statistics"]["advert_rcvd"] > 0
     assert counted["router"]["name"] == ROUTER
+
+
+def test_nothing_stays_bound(told: Told) -> None:
+    assert told.chapter("ended") == []
