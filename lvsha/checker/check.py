@@ -109,6 +109,9 @@ class CheckWarned(Event):
 TIME_DEPENDENT = frozenset({Reason.TIMEOUT, Reason.CLOSED, Reason.RESET})
 """Bad results that a late loop can produce from a good realserver."""
 
+_NOTHING_MORE = ProbeResult(ok=True)[6:]
+"""No weight, no share, no warning."""
+
 INCONCLUSIVE_LIMIT = 5
 """Uncounted results in a row; the next one counts."""
 
@@ -134,8 +137,10 @@ class Check:
     __slots__ = (
         "_guarded",
         "_inconclusive",
+        "_is_steady",
         "_random",
         "_scattered",
+        "_start",
         "_weighed",
         "check_id",
         "deadline",
@@ -163,6 +168,7 @@ class Check:
         needs the whole ``rise`` or ``fall`` to change."""
         self.check_id = check_id
         self.settings = settings
+        self._start: list[Output] = [StartProbe(check_id=check_id, settings=settings)]
         self.up = settings.initial is Initial.UP if adopted is None else adopted
         self.proven = adopted is not None
         """Whether ``up`` is a verdict rather than an assumption."""
@@ -178,6 +184,8 @@ class Check:
         self.deadline: Instant | None = None
         self._guarded = False
         self._inconclusive = 0
+        self._is_steady = False
+        """Up, and the last result changed nothing: one more like it needs no second thought."""
         self._scattered = False
         self._weighed: tuple[int | None, int | None] = (None, None)
         self._random = random
@@ -210,6 +218,8 @@ class Check:
         if settings == self.settings:
             return []
         old, self.settings = self.settings, settings
+        self._start = [StartProbe(check_id=self.check_id, settings=settings)]
+        self._is_steady = False
         outputs = self.stop()
         self.successes = self.failures = self._inconclusive = 0
         if settings.kind in (CheckKind.ON, CheckKind.OFF):
@@ -245,11 +255,17 @@ class Check:
 
     def on_result(self, result: ProbeResult, now: Instant) -> list[Output]:
         """What the probe found. A result that nobody waits for is ignored."""
-        if self.started is None:
+        started = self.started
+        if started is None:
             return []
-        started, self.started = self.started, None
-        guarded, self._guarded = self._guarded, False
+        self.started = None
         self.last_result, self.last_at = result, now
+        if self._is_steady and result.ok and result[6:] == _NOTHING_MORE:
+            self.successes += 1
+            self.deadline = self._next(started, now)
+            return []
+
+        guarded, self._guarded = self._guarded, False
 
         doubtful = not result.ok and self._is_doubtful(result, guarded)
         if doubtful and self._inconclusive < INCONCLUSIVE_LIMIT:
@@ -262,6 +278,9 @@ class Check:
             self._inconclusive = 0
         outputs = self._good(result, now) if result.ok else self._bad(result, now)
         self.deadline = self._next(started, now)
+        self._is_steady = (
+            result.ok and self.up and self._scattered and self._weighed == (None, None) and not self.warning
+        )
         return outputs
 
     def _good(self, result: ProbeResult, now: Instant) -> list[Output]:
@@ -320,7 +339,7 @@ class Check:
     def _probe(self, now: Instant) -> list[Output]:
         self.started = now
         self.deadline = after(now, 2 * self.settings.timeout + GUARD_GRACE)
-        return [StartProbe(check_id=self.check_id, settings=self.settings)]
+        return self._start.copy()
 
     def _is_doubtful(self, result: ProbeResult, guarded: bool) -> bool:
         tolerance = max(self.settings.timeout // 4, 20 * MILLISECOND)

@@ -220,7 +220,7 @@ def test_first_probes_of_many_targets_spread_but_never_beyond_an_interval() -> N
     assert check.deadline == START + SECOND // 2
 
 
-LATE = replace(SILENT, lag=400 * MILLISECOND)
+LATE = SILENT._replace(lag=400 * MILLISECOND)
 
 
 def test_result_measured_by_a_late_loop_does_not_fail_a_realserver() -> None:
@@ -248,7 +248,7 @@ def test_doubtful_result_is_asked_again_soon() -> None:
 def test_lateness_does_not_excuse_an_answer_that_is_wrong() -> None:
     check = proven_up(replace(SETTINGS, fall=1))
 
-    run(check, replace(REFUSED, lag=10 * SECOND))
+    run(check, REFUSED._replace(lag=10 * SECOND))
 
     assert not check.up
 

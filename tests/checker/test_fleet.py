@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from random import Random
 
-from lvsha.checker.check import CancelProbe, CheckFell, CheckRose, StartProbe
+from lvsha.checker.check import CancelProbe, CheckFell, CheckInconclusive, CheckRose, StartProbe
 from lvsha.checker.fleet import GRID, Fleet
 from lvsha.checker.result import ProbeResult, Reason
 from lvsha.checker.settings import CheckKind, CheckSettings
@@ -137,11 +137,35 @@ def test_fallen_target_is_told() -> None:
     assert sum(isinstance(output, CheckFell) for _, output in log) == 1
 
 
-def test_queue_is_bounded_by_the_checks() -> None:
+def test_asking_again_and_again_does_not_grow_the_wheel() -> None:
     fleet = Fleet(random=lambda: 0.5)
     fleet.reconfigure(many(10), START)
     run(fleet, Instant(START + 2 * SECOND))
     for i in range(10_000):
-        fleet.probe_now(str(i % 10), Instant(START + 3 * SECOND + i))
+        fleet.probe_now("5", Instant(START + 3 * SECOND + i))
 
-    assert len(fleet._heap) <= 4 * 10 + 65
+    assert sum(map(len, fleet._wheel.values())) <= 10 + 1
+
+
+def test_probe_that_never_comes_back_is_swept_up() -> None:
+    fleet = Fleet(random=lambda: 0.5)
+    fleet.reconfigure(many(3), START)
+    log = []
+    while fleet.deadline is not None and fleet.deadline < START + 10 * SECOND:
+        log += fleet.on_deadline(fleet.deadline)
+
+    kinds = [type(output) for output in log]
+    assert kinds.count(CancelProbe) == kinds.count(CheckInconclusive) >= 3
+    assert kinds.count(StartProbe) > 3, "asked again"
+    assert fleet.on_result("0", GOOD, Instant(START + 10 * SECOND)) != []
+
+
+def test_check_that_moved_to_another_step_is_asked_once() -> None:
+    fleet = Fleet(random=lambda: 0.5)
+    fleet.reconfigure(many(1), START)
+    fleet.probe_now("0", Instant(START - 500 * GRID))
+    fleet.probe_now("0", START)
+
+    log = run(fleet, Instant(START + GRID))
+
+    assert sum(isinstance(output, StartProbe) for _, output in log) == 1

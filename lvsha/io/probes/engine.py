@@ -20,6 +20,7 @@ import errno
 import select
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -33,7 +34,6 @@ from lvsha.core.instant import MILLISECOND, Instant
 from lvsha.io.probes.prepare import Prepared
 from lvsha.io.probes.sockets import CannotProbe, open_socket, our_failure, their_failure
 from lvsha.io.probes.tls import Contexts, TlsFailure, TlsStream
-from lvsha.io.reactor import monotonic
 
 TICK = 10 * MILLISECOND
 """The wheel's grid: a deadline passes up to this much late."""
@@ -76,15 +76,15 @@ class Timed(Protocol):
 class Engine:
     """See above. Not thread-safe."""
 
-    def __init__(self, *, clock: Callable[[], Instant] = monotonic) -> None:
-        self.clock = clock
-        self.meter = LagMeter(clock())
+    def __init__(self) -> None:
+        self.clock: Callable[[], int] = time.monotonic_ns
+        self.meter = LagMeter(Instant(time.monotonic_ns()))
         self.contexts = Contexts()
         self.tokens = count()
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._wheel: dict[int, set[Timed]] = {}
-        self._turned = clock() // TICK
+        self._turned = time.monotonic_ns() // TICK
         self._again: deque[Handler] = deque()
         self._finished: deque[tuple[Done, str, ProbeResult]] = deque()
         self._closed = False
@@ -113,7 +113,7 @@ class Engine:
         for _ in range(_ROUNDS):
             if not self.serve():
                 break
-        now = self.clock()
+        now = Instant(self.clock())
         reached = now // TICK
         if reached - self._turned > len(self._wheel):
             due = [tick for tick in self._wheel if tick <= reached]
@@ -208,7 +208,6 @@ class Probe:
         "engine",
         "is_over",
         "lag_at_start",
-        "on_over",
         "prepared",
         "started",
     )
@@ -220,7 +219,6 @@ class Probe:
         self.done = done
         self.bucket = 0
         self.is_over = False
-        self.on_over: Callable[[Probe], None] | None = None
         self.lag_at_start = engine.meter.total
         self.started = engine.clock()
 
@@ -252,20 +250,12 @@ class Probe:
         """The end: give everything up and hand the result out."""
         if self.is_over:
             return
-        timings = self.timings(self.engine.clock() - self.started)
-        lag = self.engine.meter.total - self.lag_at_start
+        engine = self.engine
+        reason, detail, weight, percent, warning = verdict
+        timings = self.timings(engine.clock() - self.started)
+        lag = engine.meter.total - self.lag_at_start
         self._end(
-            ProbeResult(
-                ok=verdict.reason is Reason.OK,
-                reason=verdict.reason,
-                detail=verdict.detail,
-                timings=timings,
-                ours=ours,
-                lag=lag,
-                weight=verdict.weight,
-                percent=verdict.percent,
-                warning=verdict.warning,
-            )
+            ProbeResult(reason is Reason.OK, reason, detail, timings, ours, lag, weight, percent, warning)
         )
 
     def fail(self, result: ProbeResult) -> None:
@@ -282,8 +272,6 @@ class Probe:
         self.is_over = True
         self.engine.drop(self)
         self.release()
-        if self.on_over is not None:
-            self.on_over(self)
         if result is not None:
             self.engine.finish(self.done, self.check_id, result)
 
@@ -342,9 +330,7 @@ class StreamProbe(Probe):
         self._queue = b""
 
     def timings(self, total: int) -> Timings:
-        return Timings(
-            connected=self._connected_at, tls=self._tls_at, first_byte=self._first_byte_at, total=total
-        )
+        return Timings(total, self._connected_at, self._tls_at, self._first_byte_at)
 
     def timed_out(self) -> Verdict:
         if not self._is_connected:

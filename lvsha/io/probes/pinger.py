@@ -5,7 +5,7 @@ import select
 import socket
 import struct
 
-from lvsha.checker.probes.dialogue import Verdict
+from lvsha.checker.probes.dialogue import GOOD, Verdict
 from lvsha.checker.probes.ping import (
     COOKIE_SIZE,
     ECHO_REPLY_4,
@@ -123,21 +123,20 @@ class _PingSocket:
         self.waiting.pop(sequence, None)
 
     def on_event(self, mask: int) -> None:
+        receive = self.socket.recvfrom
+        is_ipv4, is_raw = self._family == 4, self.is_raw
         for _ in range(_READS_PER_EVENT):
             try:
-                packet, source = self.socket.recvfrom(_READ_SIZE)
+                packet, (source, *_) = receive(_READ_SIZE)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an error that a ping socket keeps for somebody; the probe's deadline tells
-            if self._family == 4:
-                echo = decode_echo_4(packet, with_header=self.is_raw)
-            else:
-                echo = decode_echo_6(packet)
-            if echo is not None and (echo.identifier == self.identifier or not self.is_raw):
+            echo = decode_echo_4(packet, with_header=is_raw) if is_ipv4 else decode_echo_6(packet)
+            if echo is not None and (echo.identifier == self.identifier or not is_raw):
                 probe = self.waiting.get(echo.sequence)
                 if probe is not None:
-                    probe.on_echo(echo, source[0])
+                    probe.on_echo(echo, source)
 
     def _filter(self) -> None:
         """Let in what answers us; on a busy host a raw socket hears much else."""
@@ -209,13 +208,15 @@ class PingProbe(Probe):
 
     def on_echo(self, echo: Echo, source: str) -> None:
         """A reply or an error with our number."""
-        address = self.prepared.settings.address
         if echo.error:
             quoted = echo.cookie[: len(self._cookie)]
-            if echo.destination == address.packed and self._cookie.startswith(quoted):
+            is_ours = echo.destination == self.prepared.settings.address.packed
+            if is_ours and self._cookie.startswith(quoted):
                 self.conclude(Verdict(Reason.UNREACHABLE, f"{echo.error}, says {source}"))
-        elif echo.cookie[: len(self._cookie)] == self._cookie and _packed(source) == address.packed:
-            self.conclude(Verdict(Reason.OK))
+        elif echo.cookie == self._cookie and (
+            source == self.prepared.destination[0] or _packed(source) == self.prepared.settings.address.packed
+        ):
+            self.conclude(GOOD)
 
 
 def _packed(source: str) -> bytes:

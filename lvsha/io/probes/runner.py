@@ -66,6 +66,7 @@ class ProbeRunner:
         if flying is not None:
             flying.cancel()
             self._engine.retract(check_id)
+            del self._in_flight[check_id]
         prepared = self._prepared.get(check_id)
         if prepared is None or prepared.settings is not settings:
             try:
@@ -79,18 +80,19 @@ class ProbeRunner:
                 return
             self._prepared[check_id] = prepared
         probe = self._make(check_id, prepared, done)
-        probe.on_over = self._over
         self._in_flight[check_id] = probe
         try:
             probe.start()
         except OSError as error:
             words = bounded_detail(f"{settings.target()}: {error}")
             probe.conclude(Verdict(Reason.INTERNAL, words), ours=True)
-        self._schedule()
+        # A timer that stands comes within five ticks anyway.
+        if self._due is None or settings.timeout < 5 * TICK or self._engine.has_finished:
+            self._schedule()
 
     def cancel(self, check_id: str) -> None:
         """Forget a check: ``done`` is not called for it any more."""
-        probe = self._in_flight.get(check_id)
+        probe = self._in_flight.pop(check_id, None)
         if probe is not None:
             probe.cancel()
         self._engine.retract(check_id)
@@ -101,8 +103,9 @@ class ProbeRunner:
         if self._is_closed:
             return
         self._is_closed = True
-        for probe in tuple(self._in_flight.values()):
+        for probe in self._in_flight.values():
             probe.cancel()
+        self._in_flight.clear()
         if not self._is_paced:
             self._loop.remove_reader(self._engine.fileno())
         if self._timer is not None:
@@ -120,16 +123,12 @@ class ProbeRunner:
         assert prepared.transport is Transport.PING
         return PingProbe(self._engine, self._pinger, check_id, prepared, done)
 
-    def _over(self, probe: Probe) -> None:
-        if self._in_flight.get(probe.check_id) is probe:
-            del self._in_flight[probe.check_id]
-
     def _on_ready(self) -> None:
         """A descriptor is ready."""
         self._engine.serve()
         self._wakes += 1
         if self._wakes >= BUSY_WAKES:
-            now = self._engine.clock()
+            now = Instant(self._engine.clock())
             if now - self._wakes_since < TICK:
                 self._is_paced = True
                 self._loop.remove_reader(self._engine.fileno())
@@ -139,7 +138,7 @@ class ProbeRunner:
     def _on_timer(self) -> None:
         """Time to look, to turn the wheel, or both."""
         due, self._due, self._timer = self._due, None, None
-        now = self._engine.clock()
+        now = Instant(self._engine.clock())
         if due is not None:
             for output in self._engine.meter.woke(due=due, now=now):
                 if self._on_event is not None:
@@ -167,6 +166,7 @@ class ProbeRunner:
         try:
             while not self._is_closed and (finished := self._engine.take_finished()) is not None:
                 done, check_id, result = finished
+                self._in_flight.pop(check_id, None)
                 done(check_id, result)
         finally:
             # A callback that raised is asyncio's to report; the other results still go out.

@@ -71,6 +71,17 @@ def their_failure(doing: str, number: int) -> ProbeResult:
     return ProbeResult(ok=False, reason=reason, detail=f"{doing}: {words}", ours=number not in _THEIRS)
 
 
+def is_plain(settings: CheckSettings) -> bool:
+    """Whether the socket needs no options."""
+    return not (
+        settings.bind_address is not None
+        or settings.bind_port
+        or settings.bind_interface is not None
+        or settings.fwmark
+        or settings.close_with_reset
+    )
+
+
 def open_socket(settings: CheckSettings, kind: int, protocol: int = 0) -> socket.socket:
     """A non-blocking socket of the target's family with the options that the settings ask for.
 
@@ -82,16 +93,9 @@ def open_socket(settings: CheckSettings, kind: int, protocol: int = 0) -> socket
         opened = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
     except OSError as error:
         raise CannotProbe(our_failure("socket", error)) from None
-    if not (
-        settings.bind_address is not None
-        or settings.bind_port
-        or settings.bind_interface is not None
-        or settings.fwmark
-        or settings.close_with_reset
-    ):
-        return opened
     try:
-        _bind(opened, settings, kind)
+        if not is_plain(settings):
+            _bind(opened, settings, kind)
     except CannotProbe:
         opened.close()
         raise
