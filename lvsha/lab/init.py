@@ -89,6 +89,8 @@ def _load_modules(batches: list[list[str]], *, own_machine: bool) -> None:
         helper.write_text('#!/bin/sh\nexec /sbin/modprobe -d /run/lm "$@"\n')
         helper.chmod(0o755)
         Path("/proc/sys/kernel/modprobe").write_text(str(helper))
+        # Else every tunnel module puts a device of its own into each new network namespace.
+        Path("/proc/sys/net/core/fb_tunnels_only_for_init_net").write_text("1")
     for batch in batches:
         subprocess.run([*command, *batch], check=False, capture_output=True)
     if not Path("/proc/net/ip_vs").exists():

@@ -84,13 +84,13 @@ class Timeline:
         return None
 
     def weights_of(self, director: str, destination: str) -> list[tuple[int, int | None]]:
-        """(instant, weight) at every change of a destination, in any of its services; None: not there."""
+        """(instant, weight) at every change of the greatest weight a destination has; None: not there."""
         found: list[tuple[int, int | None]] = []
         for event in self.events:
             if event["event"] != "weights" or event["director"] != director:
                 continue
             values = [w for key, w in event["weights"].items() if key.endswith(f">{destination}")]
-            weight = min(values) if values else None
+            weight = max(values) if values else None
             if not found or found[-1][1] != weight:
                 found.append((event["at"], weight))
         return found

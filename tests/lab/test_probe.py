@@ -1,0 +1,109 @@
+"""The client counts who lives and names what the others died of; over loop-back."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lvsha.lab.probe import Connections
+
+
+class Server:
+    """Echoes as a realserver does, and can be told to misbehave towards a connection."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.connections: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _echo(connection: socket.socket) -> None:
+        try:
+            while line := connection.recv(256):
+                connection.send(b"rs1 " + line)
+        except OSError:
+            return
+
+    def reset(self, index: int) -> None:
+        connection = self.connections[index]
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it
+        connection.close()
+
+    def end(self, index: int) -> None:
+        self.connections[index].shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.listener.close()
+    for connection in running.connections:
+        connection.close()
+
+
+def opened(server: Server, count: int) -> Connections:
+    connections = Connections()
+    answer = connections.open("127.0.0.1", server.port, count, rounds=2, timeout_s=5.0)
+    assert answer == {"opened": count, "servers": {"rs1": count}, "errors": {}}
+    return connections
+
+
+def close(connections: Connections) -> None:
+    for connection in connections.all:
+        connection.sock.close()
+
+
+def test_all_survive_where_nothing_happens(server: Server) -> None:
+    connections = opened(server, 3)
+
+    count = connections.check(timeout_s=5.0)
+
+    close(connections)
+    assert (count["established"], count["survived"], count["died"]) == (3, 3, {})
+    assert count["by_server"] == {"rs1": {"established": 3, "survived": 3}}
+
+
+def test_the_dead_are_counted_by_what_they_died_of(server: Server) -> None:
+    connections = opened(server, 4)
+    server.reset(1)
+    server.end(2)
+
+    count = connections.check(timeout_s=5.0)
+
+    close(connections)
+    assert (count["established"], count["survived"]) == (4, 2)
+    assert count["died"] == {"ECONNRESET": 1, "EOF": 1}
+
+
+def test_a_dead_connection_stays_dead_until_it_is_forgotten(server: Server) -> None:
+    connections = opened(server, 2)
+    server.end(0)
+    connections.check(timeout_s=5.0)
+
+    assert connections.check(timeout_s=5.0)["survived"] == 1
+    assert connections.forget_dead() == {"forgotten": 1}
+    assert connections.count()["established"] == 1
+    close(connections)
+
+
+def test_nobody_there_is_an_error_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+
+    answer = Connections().open("127.0.0.1", port, 2, rounds=1, timeout_s=5.0)
+
+    assert answer == {"opened": 0, "servers": {}, "errors": {"ECONNREFUSED": 2}}
