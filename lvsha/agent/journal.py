@@ -19,11 +19,16 @@ _KEEP = 1000
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can carry it: records become objects, addresses text, enums their value."""
+    """A value as JSON can carry it: records become objects, addresses text, enums their value.
+
+    The only bytes in events are MAC addresses: ``02:00:5e:00:00:01``.
+    """
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, bytes):
+        return value.hex(":")
     if isinstance(value, dict):
         return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

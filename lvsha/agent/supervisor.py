@@ -37,6 +37,9 @@ _BACKOFF_MAX = 5.0
 _QUICK_DEATH_S = 5.0
 """A worker that lived shorter than this counts as dying again."""
 _STOP_DEADLINE_S = 15.0
+_SOCKET_PATH_MAX = 107
+"""Bytes of a Unix socket's path: ``sun_path`` of unix(7) less its final zero."""
+_LONGEST_SOCKET = "directord.sock"
 
 
 class AlreadyRunning(LvshaError):
@@ -74,7 +77,14 @@ def lock_run_dir(run_dir: Path, name: str) -> int:
 
     Raises:
         AlreadyRunning: somebody else holds it.
+        LvshaError: its name leaves no room for a socket's.
     """
+    room = _SOCKET_PATH_MAX - len(_LONGEST_SOCKET) - 1
+    if len(os.fsencode(run_dir)) > room:
+        raise LvshaError(
+            f"{run_dir} has more than {room} characters, too many for a Unix socket in it: "
+            "choose a shorter [agent] run_dir"
+        )
     fd = os.open(run_dir / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,6 +211,7 @@ class Supervisor:
             how = f"signal {os.WTERMSIG(status)}" if signalled else f"status {os.WEXITSTATUS(status)}"
             if not self._announced and not signalled and os.WEXITSTATUS(status) == 1:
                 self._refused = True  # it has said why on stderr; trying again would only say it again
+                return
             retry = self._retries.setdefault(name, _Retry())
             now = time.monotonic()
             retry.deaths = retry.deaths + 1 if now - child.started < _QUICK_DEATH_S else 0
