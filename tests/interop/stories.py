@@ -44,7 +44,9 @@ def play(stories: dict[str, Story], folder: Path) -> Outcomes:
 
     async def run_all() -> list[Any]:
         return await asyncio.gather(
-            *(_on_a_stage(story, folder / name) for name, story in stories.items()), return_exceptions=True
+            # Numbers for names: a Unix socket's path has to be short.
+            *(_on_a_stage(story, folder / str(number)) for number, story in enumerate(stories.values())),
+            return_exceptions=True,
         )
 
     return Outcomes(dict(zip(stories, asyncio.run(run_all()), strict=True)))
