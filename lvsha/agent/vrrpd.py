@@ -80,6 +80,11 @@ class _Port:
             self.neighbor.close()
 
 
+def _identity(settings: RouterSettings) -> tuple[str, int, int]:
+    """What makes it another router when it changes; anything else is reconfigured in place."""
+    return settings.interface, settings.vrid, settings.family
+
+
 class Vrrpd:
     """One life of the process."""
 
@@ -297,8 +302,8 @@ class Vrrpd:
         now = monotonic()
         wanted = {router.name: router for router in settings.routers}
         for name in list(self.routers):
-            if name not in wanted:
-                router = self.routers[name]
+            router = self.routers[name]
+            if name not in wanted or _identity(router.settings) != _identity(wanted[name]):
                 self._perform(router, router.shutdown(now), now)
                 del self.routers[name]
         self.settings = settings
