@@ -52,6 +52,9 @@ MODULES = (
 HIDDEN = ("/run", "/tmp", "/var/tmp", "/dev/shm")
 """Folders that the guest has to itself."""
 
+IN_GUEST = "LVSHA_IN_GUEST"
+"""Set in a guest's environment: only there may bridges and namespaces be made and deleted at will."""
+
 CONSOLE_LINES = 200
 """Kernel lines kept for the error text; older ones go."""
 
@@ -164,7 +167,8 @@ _PASSED_ON = ("LANG", "LC_ALL", "TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "C
 def _guest_environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     lvsha = {name: value for name, value in os.environ.items() if name.startswith("LVSHA_")}
-    return {"PATH": _GUEST_PATH, "HOME": "/tmp/home", "PYTHONDONTWRITEBYTECODE": "1"} | passed | lvsha
+    own = {"PATH": _GUEST_PATH, "HOME": "/tmp/home", "PYTHONDONTWRITEBYTECODE": "1", IN_GUEST: "1"}
+    return passed | lvsha | own
 
 
 def _kept_paths(request: GuestRequest) -> list[str]:

@@ -146,7 +146,7 @@ def _greet(stage: Stage) -> None:
         f"Network namespaces: {names}. Some things to do:",
         "  on lb1 ipvsadm -Ln                 the kernel's table",
         "  on lb1 ip address                  who holds the VIP?",
-        f"  on client nc {stage.vip} 8000       talk to a realserver",
+        f"  on client bash -c 'exec 3<>/dev/tcp/{stage.vip}/8000; echo hi >&3; head -n 1 <&3'",
         "  ip link set lb1-eth0 down          crash lb1",
         f"  tail -f {logs}/lb*/log",
         "Leave with exit; everything is gone then.",

@@ -18,12 +18,15 @@ Outside is 10.0.0.0/24 or fd00::/64, inside (NAT) 10.1.0.0/24 or fd00:1::/64. Di
 IPv6 runs too, because the kernel's sync daemons speak IPv4 multicast by default.
 """
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from lvsha.core.addr import Address
 from lvsha.lab import netns
+from lvsha.lab.errors import LabError
+from lvsha.lab.guest import IN_GUEST
 from lvsha.lab.netns import Namespace, ip_batch, set_link
 
 PORT = 8000
@@ -92,7 +95,13 @@ class Topology:
     # Making it real
 
     def build(self) -> None:
-        """Make namespaces, bridges, links, addresses and routes."""
+        """Make namespaces, bridges, links, addresses and routes.
+
+        Raises:
+            LabError: this is somebody's machine, not a guest.
+        """
+        if IN_GUEST not in os.environ:
+            raise LabError("a topology is built in a guest only: use lvsha lab run, exec or shell")
         self.remove()
         names = ["client", *self.directors, *self.realservers]
         lines = [f"netns add {name}" for name in names]
@@ -113,7 +122,8 @@ class Topology:
 
     def remove(self) -> None:
         """Delete what ``build`` made, or an earlier run left."""
-        names = netns.present()
+        ours = {"client", *self.directors, *self.realservers}
+        names = [name for name in netns.present() if name in ours]
         here = netns.links()
         # The ports by hand: the kernel takes its time to empty a deleted namespace.
         ports = [self.port(name, device) for name in names for device in ("eth0", "eth1")]
