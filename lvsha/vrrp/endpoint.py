@@ -142,8 +142,9 @@ class Endpoint:
         if ttl < min_ttl:
             raise _Refused(
                 DropReason.BAD_TTL,
-                f"TTL {ttl}, expected {min_ttl}: it came through a router, which multicast VRRP must not; for "
-                "unicast peers behind one, or that do not set it (keepalived 2.2 over IPv6), there is min_ttl",
+                f"TTL {ttl}, expected {min_ttl}: it came through a router, which multicast VRRP must not; "
+                "for unicast peers behind one, or that do not set it (keepalived 2.2 over IPv6), there is "
+                "min_ttl",
             )
         advert = decode_advertisement(payload, family=self.family)
         if checksum_form(payload, source=source, destination=destination) is None:
