@@ -3,32 +3,19 @@
 import argparse
 import io
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
-from lvsha.cli.sync_format import JsonLines, Origin, TextLines, address_text
-from lvsha.cli.sync_options import (
-    add_filter_options,
-    add_port_option,
-    entry_test,
-    is_sync_destination,
-    wanted_ports,
-)
+from lvsha.cli.sync_decoder import Decoder, Outcome, Progress, decode_in_parallel, worth_sharing
+from lvsha.cli.sync_format import TextLines
+from lvsha.cli.sync_options import add_filter_options, add_port_option, wanted_ports
 from lvsha.cli.sync_report import report, report_json
-from lvsha.core.errors import DecodeError
-from lvsha.core.instant import Instant
-from lvsha.io.capture import READ_AHEAD, CaptureError, CaptureFile, is_capture, plain
+from lvsha.io.capture import CaptureError, CaptureFile, is_capture, open_input
 from lvsha.sync.inspect import Inspector
-from lvsha.wire.datagram import DatagramReader
-from lvsha.wire.ipvs_sync.message import decode_message, is_plain_v1
 from lvsha.wire.ipvs_sync.receiver import Receiver
-from lvsha.wire.ipvs_sync.records import Loses, Problem, SyncMessage
-from lvsha.wire.ipvs_sync.v1 import uniform_stride
 
 PROG = "lvsha sync decode"
-PROGRESS_INTERVAL_S = 0.5
 _HEX = frozenset(b"0123456789abcdefABCDEF \t\r\n#:")
 
 
@@ -55,6 +42,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="judge as a backup with this sync_maxlen: longer messages are lost to it",
     )
+    made.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes for large files (default: one a processor)",
+    )
     add_port_option(made)
     add_filter_options(made)
     return made
@@ -62,151 +56,62 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
-    decoder = Decoder(options, sys.stdout)
-    try:
-        for name in options.files:
-            with open_input(name) as file:
-                decoder.read(file, _size(name))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        print(f"{PROG}: {error.filename or name}: {error.strerror}", file=sys.stderr)
-        return 2
-    except CaptureError as error:
-        decoder.finish()
-        print(f"{PROG}: {name}: {error}", file=sys.stderr)
-        return 1
-    return decoder.finish()
+    out = sys.stdout.buffer
+    if not options.json and not options.summary:
+        out.write(TextLines.heading.encode() + b"\n")
+    total = Outcome()
+    inspector = Inspector(receiver=Receiver(maxlen=options.maxlen)) if options.summary else None
+    status = 0
+    for name in options.files:
+        try:
+            total += read_input(name, options, out, inspector)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            print(f"{PROG}: {error.filename or name}: {error.strerror}", file=sys.stderr)
+            return 2
+        except CaptureError as error:
+            print(f"{PROG}: {name}: {error}", file=sys.stderr)
+            status = 1
+    if inspector is not None:
+        out.write((report_json if options.json else report)(inspector).encode())
+    out.flush()
+    if total.cut_messages:
+        print(f"{PROG}: {total.cut_messages} messages are cut: capture with tcpdump -s 0", file=sys.stderr)
+    if not total.messages:
+        ports = sorted(wanted_ports(options))
+        span = f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else str(ports[0])
+        print(f"{PROG}: no sync message found (UDP ports {span}); --port names others", file=sys.stderr)
+    return 1 if status or total.lost or not total.messages else 0
 
 
-def open_input(name: str) -> BinaryIO:
-    """A file by name, buffered; ``-`` is standard input."""
-    if name == "-":
-        return plain(sys.stdin.buffer)
-    return plain(Path(name).open("rb", buffering=READ_AHEAD))
+def read_input(name: str, options: argparse.Namespace, out: BinaryIO, inspector: Inspector | None) -> Outcome:
+    """One input; its messages go to ``inspector`` if there is one, else to ``out``.
 
-
-def _size(name: str) -> int:
-    try:
-        return Path(name).stat().st_size
-    except OSError:
-        return 0
-
-
-class Decoder:
-    """Reads inputs one after the other and writes what they say."""
-
-    def __init__(self, options: argparse.Namespace, out: TextIO) -> None:
-        self._options = options
-        self._out = out
-        self._receiver = Receiver(maxlen=options.maxlen)
-        self._reader = DatagramReader(wanted_ports(options))
-        self._test = entry_test(options)
-        self._format: JsonLines | TextLines = JsonLines() if options.json else TextLines()
-        self._inspector = Inspector(receiver=self._receiver) if options.summary else None
-        self._quick = options.json and not (options.errors or self._test or options.syncid is not None)
-        self._progress = Progress(sys.stderr)
-        self._messages = self._lost = 0
-        if not options.json and not options.summary:
-            out.write(TextLines.heading + "\n")
-
-    def read(self, file: BinaryIO, size: int) -> None:
-        """One input.
-
-        Raises:
-            CaptureError: it is none, or it is damaged.
-        """
-        head = _peek(file)
+    Raises:
+        CaptureError: it is no capture, or it is damaged.
+        OSError: it cannot be read.
+    """
+    path = Path(name)
+    if inspector is None and name != "-" and options.jobs != 1 and worth_sharing(path):
+        return decode_in_parallel(path, options, out)
+    decoder = Decoder(options, out, inspector)
+    with open_input(None if name == "-" else path) as file:
+        head = file.peek(64)[:64]  # type: ignore[attr-defined]  # it has one
         if not is_capture(head) and head and not set(head) - _HEX:
             for number, payload in enumerate(_hex_messages(file)):
-                self._take(payload, number, "-", 0)
-            return
+                decoder.take(payload, number, "-", 0)
+            return decoder.outcome
         capture = CaptureFile(file)
-        decode, options = self._reader.read, self._options
-        for count, (time_ns, link, data, length) in enumerate(capture):
-            datagram = decode(link, data)
-            if datagram is not None and is_sync_destination(options, datagram.destination, datagram.port):
-                source = address_text(datagram.source)
-                self._take(
-                    datagram.payload,
-                    time_ns,
-                    source,
-                    datagram.port,
-                    is_cut=datagram.is_cut or length > len(data),
-                )
-            if not count & 0x3FF:
-                self._progress.show(capture.bytes_read, size, self._messages)
-        self._progress.clear()
-        if capture.is_cut:
-            print(f"{PROG}: the capture ends in the middle of a record", file=sys.stderr)
-
-    def finish(self) -> int:
-        """Write what is left; the exit status."""
-        self._progress.clear()
-        if self._inspector is not None:
-            write = report_json if self._options.json else report
-            self._out.write(write(self._inspector))
-        if not self._messages:
-            ports = sorted(wanted_ports(self._options))
-            span = f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else str(ports[0])
-            print(f"{PROG}: no sync message found (UDP ports {span}); --port names others", file=sys.stderr)
-        self._out.flush()
-        return 1 if self._lost or not self._messages else 0
-
-    def _take(self, payload: bytes, time_ns: int, source: str, port: int, *, is_cut: bool = False) -> None:
-        self._messages += 1
-        if self._inspector is not None:
-            message, _ = self._inspector.observe(payload, source=source, port=port, now=Instant(time_ns))
-            self._lost += message is None or bool(message.problems)
-            return
-        if self._quick and self._take_uniform(payload, time_ns, source, port):
-            return
-        try:
-            message = decode_message(payload, self._receiver)
-        except DecodeError as error:
-            origin = Origin(time_ns=time_ns, source=source, port=port, version=0, syncid=0)
-            problem = Problem(reason=error.reason, loses=Loses.MESSAGE, offset=0, detail=error.detail)
-            self._lost += 1
-            if self._test is None and self._options.syncid is None:
-                self._out.write(self._format.problem(origin, problem))
-            return
-        if self._options.syncid is not None and message.syncid != self._options.syncid:
-            return
-        origin = Origin(
-            time_ns=time_ns, source=source, port=port, version=message.version, syncid=message.syncid
-        )
-        self._write(message, origin)
-        if is_cut:
-            print(f"{PROG}: a message from {source} is cut: capture with tcpdump -s 0", file=sys.stderr)
-
-    def _take_uniform(self, payload: bytes, time_ns: int, source: str, port: int) -> bool:
-        """The short way from a sound message to JSON; False if this one has to go the long way."""
-        assert isinstance(self._format, JsonLines), "the short way leads to JSON"
-        if not is_plain_v1(payload, self._receiver):
-            return False
-        stride = uniform_stride(payload, self._receiver)
-        if not stride:
-            return False
-        origin = Origin(time_ns=time_ns, source=source, port=port, version=1, syncid=payload[1])
-        self._out.write(self._format.uniform(origin, payload, stride))
-        return True
-
-    def _write(self, message: SyncMessage, origin: Origin) -> None:
-        test = self._test
-        if not self._options.errors:
-            entries = message.entries if test is None else filter(test, message.entries)
-            self._out.write(self._format.entries(origin, entries))
-        for problem in message.problems:
-            self._lost += problem.loses is not Loses.NOTHING
-            if test is None or (problem.conn is not None and test(problem.conn)):
-                self._out.write(self._format.problem(origin, problem))
-
-
-def _peek(file: BinaryIO) -> bytes:
-    peek = getattr(file, "peek", None)
-    assert peek is not None, "inputs are buffered"
-    head: bytes = peek(64)[:64]
-    return head
+        size = path.stat().st_size if name != "-" else 0
+        with Progress(sys.stderr, size) as progress:
+            for count, frame in enumerate(capture):
+                decoder.read(frame)
+                if not count & 0x3FF:
+                    progress.show(capture.bytes_read, f"{decoder.outcome.messages:,} messages")
+    if capture.is_cut:
+        print(f"{PROG}: {name} ends in the middle of a record", file=sys.stderr)
+    return decoder.outcome
 
 
 def _hex_messages(file: BinaryIO) -> Iterator[bytes]:
@@ -222,26 +127,3 @@ def _hex_messages(file: BinaryIO) -> Iterator[bytes]:
                 yield bytes.fromhex(text)
             except ValueError as error:
                 raise CaptureError(f"line {number} is no message in hex: {error}") from None
-
-
-class Progress:
-    """A line on standard error that says how far we are; silent where nobody looks."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out if out.isatty() else None
-        self._next = 0.0
-        self._shown = False
-
-    def show(self, done: int, total: int, messages: int) -> None:
-        if self._out is None or (now := time.monotonic()) < self._next:
-            return
-        self._next = now + PROGRESS_INTERVAL_S
-        share = f"{min(100, 100 * done // total)} % of " if total else ""
-        self._out.write(f"\r\x1b[K{share}{max(done, total) / 1e6:,.0f} MB, {messages:,} messages")
-        self._out.flush()
-        self._shown = True
-
-    def clear(self) -> None:
-        if self._out is not None and self._shown:
-            self._out.write("\r\x1b[K")
-            self._shown = False

@@ -8,12 +8,12 @@ import json
 import struct
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Final
 
 from lvsha.wire.ipvs_sync.names import ConnFlag, flag_names, protocol_name, state_name
 from lvsha.wire.ipvs_sync.records import Problem, SyncConn
-from lvsha.wire.ipvs_sync.v1 import INET_SIZE, pieces
+from lvsha.wire.ipvs_sync.v1 import INET_SIZE, inet6_pieces, inet_pieces
 
 _CACHE_LIMIT: Final = 65_536
 
@@ -59,17 +59,17 @@ class Origin:
         return f"{time_text(self._time_ns)}  {self._source}  id {self._syncid} v{self._version}"
 
 
-class _Texts(dict[bytes, str]):
+class _Texts(dict[bytes, bytes]):
     """Texts that are made once for each key, and forgotten when there are too many."""
 
     def __init__(self, make: Callable[[bytes], str]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, key: bytes) -> str:
+    def __missing__(self, key: bytes) -> bytes:
         if len(self) > _CACHE_LIMIT:
             self.clear()
-        text = self[key] = self._make(key)
+        text = self[key] = self._make(key).encode()
         return text
 
 
@@ -79,26 +79,39 @@ class JsonLines:
     def __init__(self) -> None:
         self._heads = _Texts(_head_text)
         self._tails = _Texts(_tail_text)
-        self._ports: list[str] = []
+        self._ports: list[bytes] = []
+        self._upper: list[bytes] = []
+        self._lower: list[bytes] = []
 
-    def entries(self, origin: Origin, entries: Iterable[SyncConn]) -> str:
+    def entries(self, origin: Origin, entries: Iterable[SyncConn]) -> bytes:
         """Lines for entries that are installed."""
-        return "".join([f"{origin.json}{_entry_text(conn)}}}\n" for conn in entries])
+        return "".join([f"{origin.json}{_entry_text(conn)}}}\n" for conn in entries]).encode()
 
-    def uniform(self, origin: Origin, data: bytes, stride: int) -> str:
-        """The same for a message that ``uniform_stride`` finds uniform, several times as fast."""
+    def uniform(self, origin: Origin, data: bytes, stride: int) -> bytes:
+        """The same for a message that ``uniform_stride`` finds uniform, several times as fast.
+
+        The client's address and port hardly ever repeat, but they are numbers of 16 bits, and there
+        are only 65,536 of each: printed beforehand they cost an index.
+        """
         if not self._ports:
-            self._ports = [f'","cport":{port},' for port in range(65_536)]
-        prefix, heads, tails, ports = origin.json, self._heads, self._tails, self._ports
-        client_text = inet_ntoa if stride == INET_SIZE else address_text
-        return "".join(
-            [
-                f"{prefix}{heads[head]}{client_text(caddr)}{ports[cport]}{tails[middle + others]}"
-                for head, cport, middle, caddr, others in pieces(data, stride)
-            ]
-        )
+            numbers = range(65_536)
+            self._ports = [b'","cport":%d,' % number for number in numbers]
+            self._upper = [b"%d.%d." % divmod(number, 256) for number in numbers]
+            self._lower = [b"%d.%d" % divmod(number, 256) for number in numbers]
+        prefix = origin.json.encode()
+        heads, tails, ports = self._heads, self._tails, self._ports
+        parts: list[bytes] = []
+        if stride == INET_SIZE:
+            upper, lower = self._upper, self._lower
+            for head, cport, middle, high, low, others in inet_pieces(data):
+                parts += (prefix, heads[head], upper[high], lower[low], ports[cport], tails[middle + others])
+        else:
+            for head, cport, middle, caddr, others in inet6_pieces(data):
+                client = address_text(caddr).encode()
+                parts += (prefix, heads[head], client, ports[cport], tails[middle + others])
+        return b"".join(parts)
 
-    def problem(self, origin: Origin, problem: Problem) -> str:
+    def problem(self, origin: Origin, problem: Problem) -> bytes:
         """A line for something that is not, with as much of the entry as could be read."""
         error = {
             "error": str(problem.reason),
@@ -108,7 +121,7 @@ class JsonLines:
             "offset": problem.offset,
         }
         shown = "" if problem.conn is None else _entry_text(problem.conn) + ","
-        return f"{origin.json}{shown}{_compact(error)[1:]}\n"
+        return f"{origin.json}{shown}{_compact(error)[1:]}\n".encode()
 
 
 def _compact(value: object) -> str:
@@ -178,15 +191,15 @@ class TextLines:
         f"{'STATE':<11} {'TIMEOUT':>7}  FLAGS"
     )
 
-    def entries(self, origin: Origin, entries: Iterable[SyncConn]) -> str:
+    def entries(self, origin: Origin, entries: Iterable[SyncConn]) -> bytes:
         """Lines for entries that are installed."""
         start = f"{origin.text:<36}"
-        return "".join([f"{start}  {entry_text(conn)}\n" for conn in entries])
+        return "".join([f"{start}  {entry_text(conn)}\n" for conn in entries]).encode()
 
-    def problem(self, origin: Origin, problem: Problem) -> str:
+    def problem(self, origin: Origin, problem: Problem) -> bytes:
         """A line for something that is not, marked with ``!``."""
         shown = entry_text(problem.conn) + "  " if problem.conn is not None else ""
-        return f"{origin.text:<36}  {shown}! {problem}: loses {_LOSES[problem.loses]}\n"
+        return f"{origin.text:<36}  {shown}! {problem}: loses {_LOSES[problem.loses]}\n".encode()
 
 
 _LOSES: Final[dict[str, str]] = {

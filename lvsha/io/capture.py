@@ -7,10 +7,14 @@ holds: captures are cut when the machine they describe goes down.
 Formats: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
 """
 
+import contextlib
 import gzip
 import io
+import mmap
 import struct
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -20,6 +24,7 @@ ETHERNET: Final = 1
 RAW_IP: Final = 101
 LINUX_COOKED: Final = 113
 
+PCAP_HEADER_SIZE: Final = 24
 MAX_FRAME: Final = 1 << 20
 """A record that claims more is not believed: the longest datagram has 65,535 bytes."""
 READ_AHEAD: Final = 1 << 18
@@ -71,15 +76,6 @@ class CaptureFile:
         self.is_cut = False
         """The file ended in the middle of a record."""
         self.bytes_read = 0
-
-    @classmethod
-    def open(cls, path: Path) -> "CaptureFile":
-        """A file by name; gzip is undone.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        return cls(plain(path.open("rb", buffering=READ_AHEAD)))
 
     def __iter__(self) -> Iterator[Frame]:
         magic = self._file.read(4)
@@ -158,6 +154,52 @@ class CaptureFile:
                 return
 
 
+def pcap_chunks(data: bytes | mmap.mmap, chunk_size: int, overlap: int) -> Iterator[tuple[int, int, int]]:
+    """Cut a pcap file, as it lies in memory, into parts that can be read on their own.
+
+    Each is (where to begin to read, where the part begins, where it ends), all at the
+    beginning of a frame: reading begins up to ``overlap`` bytes before the part, for
+    fragments of datagrams that end in it.
+
+    Raises:
+        CaptureError: as iterating over a ``CaptureFile``.
+    """
+    view = memoryview(data)
+    order, _ = _PCAP_MAGIC[bytes(view[:4])]
+    captured_length = struct.Struct(order + "L").unpack_from
+    at = before = start = PCAP_HEADER_SIZE
+    until, remember = start + chunk_size, start + chunk_size - overlap
+    next_before = start
+    size = len(view)
+    while at + 16 <= size:
+        (captured,) = captured_length(view, at + 8)
+        if captured > MAX_FRAME:
+            raise CaptureError(f"a frame of {captured} bytes at byte {at}: the file is damaged there")
+        at += 16 + captured
+        if at >= remember:
+            if next_before <= start:
+                next_before = at
+            if at >= until and at < size:
+                yield before, start, at
+                before, start, next_before = next_before, at, at
+                until, remember = start + chunk_size, start + chunk_size - overlap
+    yield before, start, size
+
+
+def pcap_part(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[Frame]:
+    """The frames of such a part; the last frame of the file may be cut."""
+    order, unit_ns = _PCAP_MAGIC[data[:4]]
+    link = struct.unpack_from(order + "L", data, 20)[0] & 0x0FFF_FFFF
+    header = struct.Struct(order + "4L").unpack_from
+    while start + 16 <= end:
+        seconds, fraction, captured, length = header(data, start)
+        stop = start + 16 + captured
+        yield Frame(
+            seconds * 1_000_000_000 + fraction * unit_ns, link, data[start + 16 : min(stop, end)], length
+        )
+        start = stop
+
+
 def _enhanced_packet(
     body: bytes, order: str, interfaces: list[tuple[int, int, Callable[[int], int]]]
 ) -> Iterator[Frame]:
@@ -206,17 +248,32 @@ def _interface(body: bytes, order: str) -> tuple[int, int, Callable[[int], int]]
     return link, snaplen, lambda stamp: stamp * 1_000_000_000 // units + offset_ns
 
 
-def plain(file: BinaryIO) -> BinaryIO:
-    """The file itself, or what gzip makes of it. It must be a buffered one."""
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file, READ_AHEAD)  # type: ignore[type-var]  # any raw file
-    if buffered.peek(2)[:2] == _GZIP_MAGIC:
-        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]  # reads as one
-    return buffered
+@contextmanager
+def open_input(path: Path | None) -> Iterator[BinaryIO]:
+    """A file with a ``peek``, gzip undone; None: standard input.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            file: io.BufferedReader = sys.stdin.buffer  # type: ignore[assignment]  # it is one
+        else:
+            file = stack.enter_context(io.BufferedReader(path.open("rb", buffering=0), READ_AHEAD))
+        if file.peek(2)[:2] == _GZIP_MAGIC:
+            yield stack.enter_context(gzip.GzipFile(fileobj=file))  # type: ignore[misc]  # reads as one
+        else:
+            yield file
+
+
+def is_pcap(head: bytes) -> bool:
+    """Whether a file that begins so is pcap; pcapng cannot be cut into parts."""
+    return head[:4] in _PCAP_MAGIC
 
 
 def is_capture(head: bytes) -> bool:
     """Whether a file that begins so is pcap or pcapng."""
-    return head[:4] in _PCAP_MAGIC or head[:4] == _PCAPNG_MAGIC
+    return is_pcap(head) or head[:4] == _PCAPNG_MAGIC
 
 
 class CaptureWriter:

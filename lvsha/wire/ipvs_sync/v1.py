@@ -44,7 +44,7 @@ _HEADER = struct.Struct(">BBHBBH")
 # 0s: the options of an entry that has none. The size is set apart from the rest.
 _INET = struct.Struct(">BBxxLHHHHLL4s4s4s0s")
 _INET6 = struct.Struct(">BBxxLHHHHLL16s16s16s0s")
-_INET_PIECES = struct.Struct(">10sH12s4s8s")
+_INET_PIECES = struct.Struct(">10sH12sHH8s")
 _INET6_PIECES = struct.Struct(">10sH12s16s32s")
 _SIZE = struct.Struct(">H")
 _make: Callable[[Row], SyncConn] = partial(tuple.__new__, SyncConn)
@@ -91,15 +91,19 @@ def fast_rows(data: bytes, receiver: Receiver) -> Iterator[Row] | None:
     return (_INET if stride == INET_SIZE else _INET6).iter_unpack(memoryview(data)[HEADER_SIZE:])
 
 
-def pieces(data: bytes, stride: int) -> Iterator[tuple[bytes, int, bytes, bytes, bytes]]:
-    """Each entry of a uniform message cut where printing it wants it cut.
+def inet_pieces(data: bytes) -> Iterator[tuple[bytes, int, bytes, int, int, bytes]]:
+    """Each entry of a uniform IPv4 message, cut where printing it wants it cut.
 
-    type to state, client port, virtual port to time-out, client address, the other
-    addresses: all but the client's repeat a great deal, and can be looked up whole.
+    type to state, client port, virtual port to time-out, both halves of the client's
+    address, the other addresses: all but the client's repeat a great deal, and their
+    texts can be looked up whole.
     """
-    return (_INET_PIECES if stride == INET_SIZE else _INET6_PIECES).iter_unpack(
-        memoryview(data)[HEADER_SIZE:]
-    )
+    return _INET_PIECES.iter_unpack(memoryview(data)[HEADER_SIZE:])
+
+
+def inet6_pieces(data: bytes) -> Iterator[tuple[bytes, int, bytes, bytes, bytes]]:
+    """The same of IPv6, but for the client's address, which comes whole."""
+    return _INET6_PIECES.iter_unpack(memoryview(data)[HEADER_SIZE:])
 
 
 def decode_entries(
