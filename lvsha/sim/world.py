@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 from lvsha.core.instant import Instant
 
+STUCK = 10_000
+"""Things at one instant: by then something asks for now again and again."""
+
 
 class World:
     def __init__(self) -> None:
@@ -33,8 +36,12 @@ class World:
     def run_until(self, instant: Instant) -> None:
         """Everything due up to and including ``instant`` happens."""
         to_come = self._to_come
+        at_once = 0
         while to_come and to_come[0][0] <= instant:
+            before = self.now
             self.now, _, happen = heapq.heappop(to_come)
+            at_once = at_once + 1 if self.now == before else 0
+            assert at_once < STUCK, f"time stands still at {self.now}"
             happen()
             self.steps += 1
             if self.after_step is not None:
