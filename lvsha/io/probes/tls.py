@@ -16,6 +16,9 @@ _STAT_INTERVAL_S = 30.0
 
 _CONTEXT_LIMIT = 1024
 
+HANDSHAKE_LIMIT = 256 * 1024
+"""Bytes that a handshake may bring. OpenSSL bounds each message, but reads any number of empty ones."""
+
 
 class TlsFailure(Exception):
     """TLS went wrong; ``verdict`` says how."""
@@ -83,13 +86,13 @@ def _make(options: TlsOptions) -> ssl.SSLContext:
 class TlsStream:
     """One TLS connection without a socket: bytes of the network in, bytes for the network out."""
 
-    __slots__ = ("_handshaken", "_incoming", "_object", "_options", "_outgoing", "warning")
+    __slots__ = ("_handshake_bytes", "_incoming", "_object", "_options", "_outgoing", "warning")
 
     def __init__(self, options: TlsOptions, context: ssl.SSLContext, server_name: str) -> None:
         self._options = options
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._handshaken = False
+        self._handshake_bytes = 0
         self.warning = ""
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name or None)
 
@@ -104,6 +107,10 @@ class TlsStream:
             TlsFailure: the other side does not speak TLS, or its certificate is no good.
         """
         if data:
+            self._handshake_bytes += len(data)
+            if self._handshake_bytes > HANDSHAKE_LIMIT:
+                words = f"TLS: more than {HANDSHAKE_LIMIT} bytes of handshake"
+                raise TlsFailure(Verdict(Reason.TLS_FAILED, words))
             self._incoming.write(data)
         try:
             self._object.do_handshake()
@@ -111,7 +118,6 @@ class TlsStream:
             return False
         except ssl.SSLError as error:
             raise TlsFailure(_verdict(error, self._options)) from None
-        self._handshaken = True
         if self._options.expiry_warning and self._options.verify:
             self.warning = self._expiry()
         return True
