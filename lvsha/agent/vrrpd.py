@@ -18,8 +18,8 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ from lvsha.config.settings import LogFormat, Settings
 from lvsha.core.errors import DecodeError, KernelError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest, to_seconds
 from lvsha.core.machine import Action, Event, Output
+from lvsha.io.capabilities import Capability, require_capabilities
 from lvsha.io.reactor import Reactor, monotonic
 from lvsha.io.rtnl import RouteMonitor, RouteSocket
 from lvsha.io.sockets import VRRP_GROUP_4, VRRP_GROUP_6, ArpSocket, NeighborSocket, VrrpSocket
 from lvsha.vrrp.announce import Announcer
+from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.conflict import ConflictWatch
 from lvsha.vrrp.endpoint import Endpoint
 from lvsha.vrrp.outputs import (
@@ -50,8 +52,13 @@ from lvsha.vrrp.outputs import (
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.transitions import State
-from lvsha.wire.arp import decode_arp, gratuitous_arp
-from lvsha.wire.ndisc import unsolicited_advertisement
+from lvsha.wire.arp import ArpPacket, decode_arp, gratuitous_arp
+from lvsha.wire.ndisc import HOP_LIMIT as NEIGHBOR_HOP_LIMIT
+from lvsha.wire.ndisc import (
+    NeighborAdvertisement,
+    decode_neighbor_advertisement,
+    unsolicited_advertisement,
+)
 from lvsha.wire.vrrp import encode_advertisement
 
 _ALIVE_INTERVAL = 500 * MILLISECOND
@@ -62,15 +69,23 @@ _FLUSH_DEADLINE = 500 * MILLISECOND
 class _Port:
     """The sockets of one interface and family, and who listens there."""
 
-    def __init__(self, interface: str, index: int, family: int, routers: Iterable[RouterSettings]) -> None:
+    def __init__(self, interface: str, index: int, family: int, routers: Sequence[RouterSettings]) -> None:
         self.index = index
         self.endpoint = Endpoint(interface=interface, family=family)
-        for router in routers:
-            self.endpoint.put(router)
+        self._names: tuple[str, ...] = ()
+        self.serve(routers)
         self.conflicts = ConflictWatch(own_macs=frozenset())
         self.socket = VrrpSocket(interface, index, family)
         self.arp = ArpSocket(interface) if family == 4 else None
         self.neighbor = NeighborSocket(interface, index) if family == 6 else None
+
+    def serve(self, routers: Sequence[RouterSettings]) -> None:
+        """Listen for these, as they are set now, and for no others."""
+        for name in self._names:
+            self.endpoint.remove(name)
+        for router in routers:
+            self.endpoint.put(router)
+        self._names = tuple(router.name for router in routers)
 
     def close(self) -> None:
         self.socket.close()
@@ -101,6 +116,7 @@ class Vrrpd:
         self.routers: dict[str, VirtualRouter] = {}
         self.ports: dict[tuple[str, int], _Port] = {}
         self.announcer = Announcer()
+        self.complaints = Complaints()
         self.faults: dict[str, str] = {}
         self.started = monotonic()
         self._alive_at = self.started
@@ -278,11 +294,29 @@ class Vrrpd:
                 packet = decode_arp(frame)
             except DecodeError:
                 continue  # not ARP over IPv4 and Ethernet: none of ours
-            for output in port.conflicts.receive(packet, now):
-                if isinstance(output, Announce):
-                    self._start_announcing(self.routers[output.router].settings, output, now)
-                else:
-                    self._record([output])
+            self._on_claim(port, packet, now)
+
+    def _on_neighbors(self, port: _Port) -> None:
+        assert port.neighbor is not None, "only IPv6 has neighbour discovery"
+        for message in port.neighbor.receive():
+            if message.ttl != NEIGHBOR_HOP_LIMIT:
+                continue  # from beyond this network: RFC 4861 section 7.1.2
+            assert isinstance(message.source, IPv6Address)
+            assert isinstance(message.destination, IPv6Address)
+            try:
+                packet = decode_neighbor_advertisement(
+                    message.payload, source=message.source, destination=message.destination
+                )
+            except DecodeError:
+                continue
+            self._on_claim(port, packet, message.at)
+
+    def _on_claim(self, port: _Port, packet: ArpPacket | NeighborAdvertisement, now: Instant) -> None:
+        for output in port.conflicts.receive(packet, now):
+            if isinstance(output, Announce):
+                self._start_announcing(self.routers[output.router].settings, output, now)
+            else:
+                self._record([output])
 
     def _on_routes(self) -> None:
         """Something about interfaces or addresses changed: look, and tell the routers."""
@@ -316,9 +350,11 @@ class Vrrpd:
                     self._perform(self.routers[name], self.routers[name].start(now), now)
             else:
                 self._perform(existing, existing.reconfigure(router_settings, now), now)
-        for port in self.ports.values():
-            self._close_port(port)
-        self.ports.clear()
+        for (interface, family), port in list(self.ports.items()):
+            here = self._routers_at(interface, family)
+            port.serve(here)
+            if not here:
+                self._close_port(self.ports.pop((interface, family)))
         self._look(now)
         self.journal.write("vrrp.reloaded", routers=len(self.routers))
 
@@ -341,8 +377,8 @@ class Vrrpd:
             elif isinstance(output, Announce):
                 errno = self._start_announcing(settings, output, now)
             elif isinstance(output, StopAnnouncing):
-                virtual = tuple(prefix.ip for prefix in settings.bound_addresses)
-                self.announcer.stop(router=output.router, addresses=virtual)
+                gone = tuple(prefix.ip for prefix in output.addresses)
+                self.announcer.stop(router=output.router, addresses=gone)
                 errno = 0
             else:
                 self._record([output])
@@ -402,12 +438,16 @@ class Vrrpd:
         return self._first_errno("vrrp.bind_failed", settings, failures)
 
     def _unbind(self, settings: RouterSettings, output: RemoveAddresses) -> int:
+        port = self.ports.get((settings.interface, settings.family))
+        if port is not None:
+            port.conflicts.drop(settings.name, output.addresses)
         failures = self.routes.remove_addresses([(settings.interface, prefix) for prefix in output.addresses])
         return self._first_errno("vrrp.unbind_failed", settings, failures)
 
     def _first_errno(self, event: str, settings: RouterSettings, failures: list[Any]) -> int:
-        for item, error in failures[:3]:
-            self.journal.write(event, router=settings.name, address=str(item[1]), error=str(error))
+        if failures and self.complaints.count(f"{event} {settings.name}", monotonic()) is not None:
+            for item, error in failures[:3]:
+                self.journal.write(event, router=settings.name, address=str(item[1]), error=str(error))
         return failures[0][1].errno if failures else 0
 
     def _announce(self, outputs: list[Output]) -> None:
@@ -443,6 +483,13 @@ class Vrrpd:
     def _add_router(self, settings: RouterSettings) -> None:
         self.routers[settings.name] = VirtualRouter(settings)
 
+    def _routers_at(self, interface: str, family: int) -> list[RouterSettings]:
+        return [
+            router.settings
+            for router in self.routers.values()
+            if (router.settings.interface, router.settings.family) == (interface, family)
+        ]
+
     def _refresh_interface(self, router: VirtualRouter, now: Instant) -> None:
         """Open the sockets that are missing, and tell the router whether it can work."""
         settings = router.settings
@@ -476,22 +523,22 @@ class Vrrpd:
         self._perform(router, router.set_interface(usable, primary, now), now)
 
     def _open_port(self, settings: RouterSettings, index: int) -> _Port:
-        here = [
-            router.settings
-            for router in self.routers.values()
-            if (router.settings.interface, router.settings.family) == (settings.interface, settings.family)
-        ]
+        here = self._routers_at(settings.interface, settings.family)
         port = _Port(settings.interface, index, settings.family, here)
         self.ports[(settings.interface, settings.family)] = port
         self.reactor.watch(port.socket.fileno(), lambda: self._on_packets(port))
         if port.arp is not None:
             self.reactor.watch(port.arp.fileno(), lambda: self._on_arp(port))
+        if port.neighbor is not None:
+            self.reactor.watch(port.neighbor.fileno(), lambda: self._on_neighbors(port))
         return port
 
     def _close_port(self, port: _Port) -> None:
         self.reactor.unwatch(port.socket.fileno())
         if port.arp is not None:
             self.reactor.unwatch(port.arp.fileno())
+        if port.neighbor is not None:
+            self.reactor.unwatch(port.neighbor.fileno())
         port.close()
 
     # What we look like
@@ -541,5 +588,10 @@ class Vrrpd:
 
 
 def main(settings: Settings, control: ControlEnd) -> int:
-    """The worker's entry point."""
+    """The worker's entry point.
+
+    Raises:
+        LvshaError: it could never be MASTER here; a line that says what to do.
+    """
+    require_capabilities(Capability.NET_ADMIN, Capability.NET_RAW)
     return Vrrpd(settings, control).run()

@@ -262,7 +262,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     if shutil.which("keepalived"):
         kinds.append(DirectorKind.KEEPALIVED)
     runs = tuple(
-        RunSettings(scenario="demo", director=kind, method=Method(arguments.method)) for kind in kinds
+        RunSettings(scenario="demo", director=kind, method=Method(arguments.method), crash_after_s=0.3)
+        for kind in kinds
     )
     status, results = _guest(arguments, Orders(runs=runs), 120.0)
     if not results:

@@ -1,4 +1,4 @@
-"""The raw sockets of a director: VRRP, gratuitous ARP, neighbour advertisements, the nudge.
+"""The raw sockets of a director: VRRP, ARP, neighbour advertisements, the nudge.
 
 Bytes in, bytes out; nothing here knows what they mean.
 """
@@ -23,6 +23,8 @@ _ETH_P_ARP = 0x0806
 _IP_PKTINFO = 8
 _IP_MULTICAST_ALL = 49
 _IPV6_MULTICAST_ALL = 29
+_ICMP6_FILTER = 1
+_NEIGHBOR_ADVERTISEMENT = 136
 _RECEIVE_MAX = 2048
 _DSCP_CS6 = 0xC0
 """RFC 9568 section 5.1.1.2 leaves the traffic class open; routers give network control its queue."""
@@ -30,12 +32,12 @@ _DSCP_CS6 = 0xC0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datagram:
-    """One received VRRP payload."""
+    """One received payload, and what the IP header said."""
 
     payload: bytes
     source: Address
     destination: Address
-    """The group or our own address: part of what a checksum covers."""
+    """A group or our own address: part of what a checksum covers."""
     ttl: int
     """TTL or hop limit as it arrived."""
     at: Instant
@@ -49,6 +51,22 @@ def _refused(operation: str, error: OSError) -> KernelError:
     elif error.errno == errno.ENODEV:
         hint = "there is no such interface; `ip link` lists those that are"
     return KernelError(operation, error.errno or 0, hint)
+
+
+def _datagram_6(
+    payload: bytes, ancillary: list[tuple[int, int, bytes]], host: str, at: Instant, *, otherwise: str
+) -> Datagram:
+    """``otherwise``: the destination where the kernel named none."""
+    ttl, destination = 0, IPv6Address(otherwise)
+    for level, kind, value in ancillary:
+        if level != socket.IPPROTO_IPV6:
+            continue
+        if kind == socket.IPV6_HOPLIMIT:
+            (ttl,) = struct.unpack("i", value[:4])
+        elif kind == socket.IPV6_PKTINFO:
+            destination = IPv6Address(value[:16])
+    source = IPv6Address(host.partition("%")[0])
+    return Datagram(payload=payload, source=source, destination=destination, ttl=ttl, at=at)
 
 
 class VrrpSocket:
@@ -101,18 +119,7 @@ class VrrpSocket:
                     )
                 )
             else:
-                ttl, destination = 0, IPv6Address(VRRP_GROUP_6)
-                for level, kind, value in ancillary:
-                    if level != socket.IPPROTO_IPV6:
-                        continue
-                    if kind == socket.IPV6_HOPLIMIT:
-                        (ttl,) = struct.unpack("i", value[:4])
-                    elif kind == socket.IPV6_PKTINFO:
-                        destination = IPv6Address(value[:16])
-                source = IPv6Address(host.partition("%")[0])
-                datagrams.append(
-                    Datagram(payload=data, source=source, destination=destination, ttl=ttl, at=at)
-                )
+                datagrams.append(_datagram_6(data, ancillary, host, at, otherwise=VRRP_GROUP_6))
         return datagrams
 
     def send(self, payload: bytes, source: Address, destination: Address) -> None:
@@ -203,7 +210,7 @@ class ArpSocket:
 
 
 class NeighborSocket:
-    """Unsolicited neighbour advertisements out of one interface; never receives."""
+    """Neighbour advertisements in and out on one interface."""
 
     def __init__(self, interface: str, index: int) -> None:
         """Raises: KernelError."""
@@ -219,10 +226,28 @@ class NeighborSocket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-            # A filter that lets nothing in: 256 bits set.
-            sock.setsockopt(socket.IPPROTO_ICMPV6, 1, b"\xff" * 32)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            # A set bit keeps that type out: only advertisements come in.
+            keep_out = (1 << 256) - 1 & ~(1 << _NEIGHBOR_ADVERTISEMENT)
+            words = ((keep_out >> 32 * word) & 0xFFFFFFFF for word in range(8))
+            sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("@8I", *words))
         except OSError as error:
             raise _refused(f"open a neighbour socket on {interface}", error) from None
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> list[Datagram]:
+        """ICMPv6 messages that others sent, at most 64 at once; the kernel has checked their checksums."""
+        messages = []
+        for _ in range(64):
+            try:
+                data, ancillary, _, address = self._socket.recvmsg(256, 256)
+            except OSError:
+                break
+            messages.append(_datagram_6(data, ancillary, address[0], monotonic(), otherwise="::"))
+        return messages
 
     def send(self, payload: bytes, source: Address) -> None:
         """To all nodes. The kernel fills the checksum in. Raises: OSError."""

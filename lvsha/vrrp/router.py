@@ -23,7 +23,9 @@ The rules
    lost datagram would cost the whole down interval.
 5. The MASTER answers every advert that is worse than its own, at once, and
    announces the addresses again: after a split, switches and neighbours follow
-   whoever spoke last.
+   whoever spoke last. A MASTER that gives way to a better one sends a last advert
+   as it goes: the other may never have heard it, and would have no reason to
+   announce anything.
 6. Time that we did not live through proves nothing. A MASTER late by more than a
    down interval steps down and listens, for somebody else has surely taken over.
    A BACKUP late by more than an advert grants one more advert, once, for what it
@@ -411,17 +413,18 @@ class VirtualRouter:
             if self._sends_failed >= MUTE_AFTER:
                 return Input.HEARD_WHILE_MUTE, Reason.SEND_FAILED
             return Input.HEARD_WORSE, Reason.BETTER_MASTER
+        # BACKUP or ADOPTING: the reason shows only where adopting ends.
         if advert.priority >= self.priority:
             self._worse_since = None
             self._why_down = Reason.MASTER_DOWN
-            return Input.HEARD_BETTER, Reason.BETTER_MASTER
+            return Input.HEARD_BETTER, Reason.HEARD_MASTER
         if self._worse_since is None:
             self._worse_since = now
         if not self._may_preempt(now):
             self._why_down = Reason.MASTER_DOWN
-            return Input.HEARD_BETTER, Reason.BETTER_MASTER
+            return Input.HEARD_BETTER, Reason.HEARD_MASTER
         self._why_down = Reason.PREEMPTED
-        return Input.HEARD_WORSE, Reason.PREEMPTED
+        return Input.HEARD_WORSE, Reason.HEARD_MASTER
 
     def _yields_tie(self, source: Address) -> bool:
         """Section 6.4.3: the higher address wins, compared as a number. Unknown: we yield."""
@@ -626,10 +629,12 @@ class VirtualRouter:
         advert, source = happening.advert, happening.source
         assert advert is not None, "only an advert betrays a second MASTER"
         assert source is not None, "an advert has a sender"
+        yields = self.phase is not Phase.MASTER
+        if not yields and happening.now - self.since < self.master_down_interval:
+            return []  # whoever we took over from is giving way: no second MASTER yet
         count = self._complaints.count("duplicate", happening.now)
         if count is None:
             return []
-        yields = self.phase is not Phase.MASTER
         return [DuplicateMaster(self.settings.name, source, advert.priority, yields, count)]
 
 

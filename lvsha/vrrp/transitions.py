@@ -140,7 +140,7 @@ TRANSITIONS = (
     Transition(p.MASTER, on.HEARD_ZERO, p.MASTER, (do.ADVERTISE, do.ANNOUNCE, do.WAIT_ADVERT), "6.4.3"),
     Transition(p.MASTER, on.HEARD_WORSE, p.MASTER,
                (do.ADVERTISE, do.ANNOUNCE, do.TELL_DUPLICATE, do.WAIT_ADVERT), "6.4.3, rule 5"),
-    Transition(p.MASTER, on.HEARD_BETTER, p.BACKUP, yield_to, "6.4.3"),
+    Transition(p.MASTER, on.HEARD_BETTER, p.BACKUP, (do.ADVERTISE, *yield_to), "6.4.3, rule 5"),
     Transition(p.MASTER, on.HEARD_WHILE_MUTE, p.BACKUP,
                (do.BE_MODEST, do.TELL_DUPLICATE, *yield_to), "rule 7"),
     Transition(p.MASTER, on.INTERFACE_LOST, p.FAULT, (*leave, do.WAIT_NOTHING), "rule 7"),

@@ -385,13 +385,14 @@ def test_6_4_3_priority_0_is_answered_at_once_and_resets_the_advert_timer() -> N
 def test_6_4_3_a_better_advert_makes_it_a_backup_that_follows_its_sender(
     priority: int, source: IPv4Address
 ) -> None:
-    """Higher priority, or the same from a higher address."""
+    """Higher priority, or the same from a higher address. (The last advert is ours, rule 5.)"""
     router = master()
     at = due(router) - 40 * MILLISECOND
 
     outputs = hear(router, priority, at, source=source, interval_cs=20)
 
     assert outputs == [
+        SendAdvertisement("r", 100),
         StopAnnouncing("r", VIPS),
         RemoveAddresses("r", VIPS),
         BecameBackup("r", Reason.BETTER_MASTER, source, priority),
@@ -415,6 +416,8 @@ def test_6_4_3_a_worse_advert_is_answered_at_once(priority: int, source: IPv4Add
     """ "Send an ADVERTISEMENT immediately to assert the {Active} state"; and the learning
     bridges follow whoever spoke last, so the addresses are announced again."""
     router = master()
+    for _ in range(4):
+        fire(router)
     at = due(router) - 40 * MILLISECOND
 
     outputs = hear(router, priority, at, source=source)

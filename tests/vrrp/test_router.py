@@ -777,8 +777,32 @@ def test_a_configured_source_address_settles_ties() -> None:
 # Two masters
 
 
+def test_who_gives_way_says_so_that_the_winner_announces_again() -> None:
+    """Both were MASTER in a split; the winner never heard the loser."""
+    winner, loser = master(priority=200), master()
+    now = due(winner, 10 * SECOND)
+    while due(winner) < now:
+        fire(winner)
+
+    last_words = hear(loser, 200, due(loser))
+    answer = hear(winner, 100, now)
+
+    assert last_words[0] == SendAdvertisement("r", 100)
+    assert kinds(answer) == ["SendAdvertisement", "Announce", "DuplicateMaster"]
+
+
+def test_the_last_advert_of_whom_we_took_over_from_is_no_second_master() -> None:
+    router = master()
+
+    outputs = hear(router, 50, due(router))
+
+    assert kinds(outputs) == ["SendAdvertisement", "Announce"]
+
+
 def test_a_second_master_is_told_at_the_1st_10th_and_100th_advert_and_again_after_a_quiet_minute() -> None:
     router = master()
+    for _ in range(4):
+        fire(router)
     now = due(router)
     counts = []
     for _ in range(100):
