@@ -79,6 +79,8 @@ class Director:
         self.announcer = Announcer()
         self.inbox: deque[Datagram | Claim] = deque()
         self.is_frozen = False
+        self.lag = 0
+        """Nanoseconds from when something happens until the process gets to run: a busy machine."""
         self.link_up = True
         self.overflowed = 0
         self.priorities: dict[str, int] = {}
@@ -223,14 +225,23 @@ class Director:
     def _arrive(self, frame: Frame) -> None:
         if not self.is_running or not self.link_up:
             return
-        if self.is_frozen:
-            if len(self.inbox) < INBOX:
-                self.inbox.append(frame)
-            else:
+        if self.is_frozen or self.lag:
+            if len(self.inbox) >= INBOX:
                 self.overflowed += 1
+                return
+            self.inbox.append(frame)
+            if not self.is_frozen:
+                self._world.at(Instant(self._world.now + self.lag), self._wake)
             return
         self._receive(frame)
         self._arm()
+
+    def _wake(self) -> None:
+        """The busy machine lets the process run: it reads all that has come."""
+        if not self.is_frozen:
+            while self.inbox:
+                self._receive(self.inbox.popleft())
+            self._arm()
 
     def _receive(self, frame: Frame) -> None:
         now = self._world.now
@@ -256,12 +267,14 @@ class Director:
         if due is None or self.is_frozen or not self.is_running or due == self._armed:
             return
         self._armed = due
-        self._world.at(due, lambda: self._come_back(due))
+        self._world.at(Instant(due + self.lag), lambda: self._come_back(due))
 
     def _come_back(self, due: Instant) -> None:
         if due == self._armed:
             self._armed = None
             if not self.is_frozen:
+                while self.inbox:
+                    self._receive(self.inbox.popleft())
                 self._on_deadline()
 
     def _on_deadline(self) -> None:

@@ -32,7 +32,7 @@ from lvsha.sim.director import INBOX, Director, line
 from lvsha.sim.network import CALM, Network, Weather
 from lvsha.sim.world import World
 from lvsha.vrrp.outputs import SendAdvertisement
-from lvsha.vrrp.router import RETRY_LAST
+from lvsha.vrrp.router import PENANCE, RETRY_LAST
 from lvsha.vrrp.settings import GarpSettings, Prefix, RouterSettings
 from lvsha.vrrp.transitions import Phase, State
 
@@ -175,12 +175,13 @@ class _Life:
         for director in self.directors:
             kernel = director.kernel
             kernel.bind_errno = kernel.unbind_errno = kernel.send_errno = 0
+            director.lag = 0
             director.set_link(True)
             director.thaw()
             director.start()
             director.resume()
         self._changed = True
-        self.world.advance(2 * _GARP.refresh + 10 * self.down)
+        self.world.advance(2 * _GARP.refresh + 10 * self.down + PENANCE)
         if any(router.state is State.FAULT for each in self.directors for router in each.routers.values()):
             self.world.advance(RETRY_LAST + 10 * self.down)
 
@@ -217,7 +218,7 @@ class _Life:
         clean = (
             self.network.is_clean
             and self.network.weather.delay_most <= MILLISECOND
-            and not any(director.kernel.send_errno for director in self.directors)
+            and not any(director.kernel.send_errno or director.lag for director in self.directors)
         )
         if not clean or masters < 2:
             self._double_since = None
@@ -311,6 +312,12 @@ def _stall(life: _Life, director: Director) -> str:
     return f"freeze {director.name} for {to_seconds(length):.3f}s"
 
 
+def _lag(life: _Life, director: Director) -> str:
+    interval = director.settings[0].advert_interval
+    director.lag = life.dice.choice([0, 0, interval // 2, interval, 2 * interval])
+    return f"lag {director.name} {to_seconds(director.lag):g}s"
+
+
 def _link(life: _Life, director: Director) -> str:
     director.set_link(not director.link_up)
     return f"link {director.name} {'up' if director.link_up else 'down'}"
@@ -350,7 +357,7 @@ def _tamper(life: _Life, director: Director) -> str:
 
 _MISFORTUNES: tuple[Callable[[_Life, Director], str], ...] = (
     *(_weather, _calm, _calm, _cut, _partition, _power, _kill, _start, _start, _start, _restart),
-    *(_stall, _stall, _link, _link, _refuse, _refuse, _release, _resume, _resume, _priority, _tamper),
+    *(_stall, _stall, _lag, _link, _link, _refuse, _refuse, _release, _resume, _resume, _priority, _tamper),
 )
 
 

@@ -217,6 +217,10 @@ class Transcript:
     def _do_thaw(self, name: str) -> None:
         self.directors[name].thaw()
 
+    def _do_lag(self, name: str, text: str) -> None:
+        """From now on its process runs so late, always; 0s: never."""
+        self.directors[name].lag = duration(text)
+
     def _do_link(self, name: str, up_or_down: str) -> None:
         self.directors[name].set_link({"up": True, "down": False}[up_or_down])
 

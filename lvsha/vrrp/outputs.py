@@ -222,6 +222,17 @@ class RanLate(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PaceChanged(Event):
+    """A MASTER that runs late names a longer interval in its adverts, or the configured one again."""
+
+    router: str
+    advert_interval: int
+    """Named from now on, nanoseconds; adverts leave as often as before."""
+    late: int
+    """How late the advert was that decided it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AdvertisementDropped(Event):
     """An advert was refused. Rate limited per reason and VRID: 1st, 10th, 100th ... time."""
 

@@ -26,9 +26,11 @@ The rules
    whoever spoke last. A MASTER that gives way to a better one sends a last advert
    as it goes: the other may never have heard it, and would have no reason to
    announce anything.
-6. Time that we did not live through proves nothing. A MASTER late by more than a
-   down interval steps down and listens, for somebody else has surely taken over.
-   A BACKUP late by more than an advert grants one more advert, once, for what it
+6. Time that we did not live through proves nothing. A MASTER late by more than the
+   down interval it promised steps down and listens, for somebody else has surely
+   taken over, and preempts nobody for ``PENANCE`` after that; one that is a little
+   late promises less (``vrrp.pace``). A BACKUP late by more than half an advert
+   grants one more advert, at most ``GRANTS`` times in one silence, for what it
    missed may lie unread.
 7. A fault of our own (an address that cannot be bound, adverts that cannot be
    sent) makes us modest: we take over from silence, but preempt nobody until it
@@ -54,6 +56,7 @@ from lvsha.vrrp.outputs import (
     DuplicateMaster,
     EnteredFault,
     MasterChanged,
+    PaceChanged,
     PriorityChanged,
     RanLate,
     Reason,
@@ -63,6 +66,7 @@ from lvsha.vrrp.outputs import (
     SendAdvertisement,
     StopAnnouncing,
 )
+from lvsha.vrrp.pace import Pace
 from lvsha.vrrp.settings import OWNER_PRIORITY, Prefix, RouterSettings
 from lvsha.vrrp.timers import master_down_interval, skew_time
 from lvsha.vrrp.transitions import HOLDING, STATE_OF, TABLE, Input, Phase, State, Step
@@ -73,6 +77,10 @@ RETRY_FIRST = 5 * SECOND
 RETRY_LAST = 60 * SECOND
 UNBIND_RETRY = 1 * SECOND
 """Until an address that could not be removed is tried again."""
+PENANCE = 5 * SECOND
+"""After a MASTER overslept: a machine that stands still now and then must not take the role back each time."""
+GRANTS = 3
+"""Adverts that a late BACKUP waits longer in one silence: a machine that is always late takes over too."""
 MUTE_AFTER = 3
 """Adverts in a row that could not be sent: by then the others have heard none for a down interval."""
 
@@ -118,8 +126,11 @@ class VirtualRouter:
         self._why_down = Reason.MASTER_DOWN
         self._worse_since: Instant | None = None
         """Since when only MASTERs of lower priority have been heard: what preempt_delay counts from."""
-        self._granted = False
-        """A late BACKUP has had its extra advert."""
+        self._granted = 0
+        """Extra adverts that a late BACKUP has waited for in this silence."""
+        self._pace = Pace(settings.advert_interval)
+        self._penance: Instant | None = None
+        """Until when one who overslept preempts nobody."""
         self._modest = False
         self._sends_failed = 0
         """In a row."""
@@ -147,7 +158,12 @@ class VirtualRouter:
     @property
     def is_modest(self) -> bool:
         """A fault of our own keeps us from preempting."""
-        return self._modest
+        return self._modest or self._penance is not None
+
+    @property
+    def promised_interval(self) -> int:
+        """Nanoseconds between two adverts as ours name them; more than configured while we run late."""
+        return self._pace.promised
 
     @property
     def unbinds_again(self) -> bool:
@@ -219,15 +235,17 @@ class VirtualRouter:
             return []
         late = now - self._timer
         if self.phase is Phase.MASTER:
-            overslept = self._wake(now)
-            return overslept or self._happen(Input.ADVERT_DUE, now, Reason.STARTED)
+            return self._wake(now) or [
+                *self._keep_pace(late),
+                *self._happen(Input.ADVERT_DUE, now, Reason.STARTED),
+            ]
         if self.phase is Phase.RELEASING:
             over = now >= self._release_over
             return self._happen(Input.RELEASE_OVER if over else Input.ADVERT_DUE, now, Reason.DEADLINE)
         if self.phase is Phase.FAULT:
             return self._happen(Input.RETRY_DUE, now, Reason.RETRY)
-        if late > self.master_advert_interval and not self._granted:
-            self._granted = True
+        if 2 * late > self.master_advert_interval and self._granted < GRANTS:
+            self._granted += 1
             self._timer = after(now, self.master_advert_interval)
             return [RanLate(self.settings.name, late)]
         return self._happen(Input.MASTER_SILENT, now, self._why_down)
@@ -360,6 +378,8 @@ class VirtualRouter:
             outputs.append(PriorityChanged(settings.name, old.priority, settings.priority))
         if self.master_address is None:
             self.master_advert_interval = settings.advert_interval
+        if old.advert_interval != settings.advert_interval:
+            self._pace.reset(settings.advert_interval)
 
         advertised = ("version", "priority", "advert_interval", "addresses", "password")
         if self.phase is Phase.MASTER and any(
@@ -392,7 +412,7 @@ class VirtualRouter:
             vrid=settings.vrid,
             priority=priority,
             addresses=tuple(addresses),
-            max_advertise_interval_cs=settings.advert_interval // CENTISECOND,
+            max_advertise_interval_cs=self._pace.promised // CENTISECOND,
         )
 
     # Classifying
@@ -431,7 +451,9 @@ class VirtualRouter:
         return self.primary is None or int(source) > int(self.primary)
 
     def _may_preempt(self, now: Instant) -> bool:
-        if self._modest or self._worse_since is None:
+        if self._penance is not None and now >= self._penance:
+            self._penance = None
+        if self.is_modest or self._worse_since is None:
             return False
         if self.is_owner:
             return True  # Section 6.1: whatever Preempt_Mode says
@@ -444,16 +466,29 @@ class VirtualRouter:
         if self.phase is not Phase.MASTER or self._timer is None:
             return []
         late = now - self._timer
-        if late <= self.master_down_interval:
+        promised = master_down_interval(
+            version=self.settings.version,
+            priority=self.priority,
+            master_advert_interval=self._pace.promised,
+        )
+        if late <= promised:
             return []
+        self._penance = after(now, PENANCE)
         return [
             RanLate(self.settings.name, late),
             *self._happen(Input.OVERSLEPT, now, Reason.OVERSLEPT),
         ]
 
+    def _keep_pace(self, late: int) -> list[Output]:
+        """A MASTER comes ``late`` to an advert: what does it promise from now on?"""
+        if self.settings.version != 3 or not self._pace.sent(late):
+            return []
+        return [PaceChanged(self.settings.name, self._pace.promised, late)]
+
     def _forgive(self) -> None:
         """Somebody changed something: a fault of our own may be gone."""
         self._modest = False
+        self._penance = None
         self._sends_failed = 0
         self._retry = RETRY_FIRST
 
@@ -488,7 +523,8 @@ class VirtualRouter:
             if STATE_OF[row.then] is not self.state:
                 self.since = now
             self.phase = row.then
-            self._granted = False
+            self._granted = 0
+            self._pace.reset(self.settings.advert_interval)
             self._worse_since = None
             self.master_address = None
             self.master_priority = None
@@ -577,6 +613,7 @@ class VirtualRouter:
 
     def _wait_down(self, happening: _Happening) -> list[Output]:
         self._why_down = Reason.MASTER_DOWN
+        self._granted = 0
         self._timer = after(happening.now, self.master_down_interval)
         return []
 

@@ -19,6 +19,7 @@ from lvsha.vrrp.outputs import (
     DuplicateMaster,
     EnteredFault,
     MasterChanged,
+    PaceChanged,
     PriorityChanged,
     RanLate,
     Reason,
@@ -28,7 +29,7 @@ from lvsha.vrrp.outputs import (
     SendAdvertisement,
     StopAnnouncing,
 )
-from lvsha.vrrp.router import RETRY_FIRST, UNBIND_RETRY, VirtualRouter
+from lvsha.vrrp.router import GRANTS, PENANCE, RETRY_FIRST, UNBIND_RETRY, VirtualRouter
 from lvsha.vrrp.settings import GarpSettings
 from lvsha.vrrp.transitions import Phase, State
 from tests.vrrp.routers import (
@@ -600,20 +601,80 @@ def test_an_overslept_master_does_not_argue_with_its_successor() -> None:
     assert not router.holds_addresses
 
 
-def test_a_master_only_a_little_late_goes_on() -> None:
+def test_an_overslept_master_preempts_nobody_for_a_while() -> None:
+    """A machine that stands still now and then must not take the role back each time."""
+    router = master(priority=200)
+    now = due(router) + DOWN + 1
+    hear(router, 100, now)
+
+    kept = [hear(router, 100, now + after * ADVERT) for after in range(1, PENANCE // ADVERT)]
+    assert router.is_modest
+    hear(router, 100, now + PENANCE)
+
+    assert not any(kept[1:])
+    assert not router.is_modest
+    assert "BecameMaster" in kinds(fire(router))
+
+
+def test_an_overslept_master_still_takes_over_from_silence() -> None:
     router = master()
+    fire(router, late=DOWN + 1)
 
-    assert fire(router, late=DOWN) == [SendAdvertisement("r", 100)]
+    outputs = fire(router)
+
+    assert kinds(outputs)[-1] == "BecameMaster"
 
 
-def test_a_late_backup_grants_one_more_advert_once() -> None:
+def test_a_late_master_names_a_longer_interval_and_keeps_its_beat() -> None:
+    router = master()
+    first = due(router)
+
+    outputs = fire(router, late=70 * MILLISECOND)
+
+    assert outputs == [
+        PaceChanged("r", 140 * MILLISECOND, 70 * MILLISECOND),
+        SendAdvertisement("r", 100),
+    ]
+    assert router.advertisement(100).max_advertise_interval_cs == 14
+    assert router.deadline == first + 70 * MILLISECOND + ADVERT // 2
+
+
+def test_a_late_master_may_be_away_as_long_as_it_promised() -> None:
+    """What its backups wait is what it must not oversleep."""
+    router = master()
+    fire(router, late=3 * ADVERT)
+    assert router.promised_interval == 6 * ADVERT
+
+    assert kinds(fire(router, late=3 * 6 * ADVERT)) == ["PaceChanged", "SendAdvertisement"]
+
+
+def test_a_version_2_master_cannot_promise_less() -> None:
+    router = master(version=2, advert_interval=SECOND)
+
+    assert kinds(fire(router, late=2 * SECOND)) == ["SendAdvertisement"]
+
+
+def test_a_late_backup_grants_one_more_advert_a_few_times() -> None:
     router = backup()
 
-    outputs = fire(router, late=ADVERT + 1)
+    outputs = fire(router, late=ADVERT // 2 + 1)
 
-    assert outputs == [RanLate("r", ADVERT + 1)]
-    assert router.deadline == DOWN + ADVERT + 1 + ADVERT
-    assert kinds(fire(router, late=ADVERT + 1))[-1] == "BecameMaster"
+    assert outputs == [RanLate("r", ADVERT // 2 + 1)]
+    assert router.deadline == DOWN + ADVERT // 2 + 1 + ADVERT
+    assert [kinds(fire(router, late=ADVERT))[-1] for _ in range(GRANTS)] == [
+        *["RanLate"] * (GRANTS - 1),
+        "BecameMaster",
+    ]
+
+
+def test_an_advert_gives_a_late_backup_its_grants_back() -> None:
+    router = backup()
+    for _ in range(GRANTS):
+        fire(router, late=ADVERT)
+
+    hear(router, 200, due(router) - 1)
+
+    assert kinds(fire(router, late=ADVERT)) == ["RanLate"]
 
 
 def test_a_late_backup_that_finds_an_advert_stays_backup() -> None:
