@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lvsha.core.errors import LvshaError
@@ -53,11 +54,19 @@ def _parser() -> argparse.ArgumentParser:
     compare = _add(
         verbs,
         "compare",
-        "play scenarios with lvsha and with keepalived in one guest",
-        listing + example + "lvsha lab compare crash planned --runs 5",
+        "play scenarios with lvsha and with keepalived in one guest; medians side by side",
+        listing + "\n\nA scenario may carry settings of its own: crash,advert=1,method=nat"
+        "\n\nexample: lvsha lab compare crash crash,advert=1 planned --runs 5 --markdown takeover.md",
     )
-    compare.add_argument("scenarios", nargs="+", choices=scenario.names(), metavar="SCENARIO")
-    compare.add_argument("--runs", type=_positive, default=1, help="of each with each (default %(default)s)")
+    compare.add_argument(
+        "cells", nargs="+", type=_checked(_cell), metavar="SCENARIO", help="NAME[,SETTING=VALUE...]"
+    )
+    compare.add_argument("--runs", type=_positive, default=5, help="of each with each (%(default)s)")
+    compare.add_argument(
+        "--director", choices=("both", "lvsha", "keepalived"), default="both", help="whose runs (both)"
+    )
+    compare.add_argument("--markdown", metavar="FILE", help="write the table as Markdown; - is stdout")
+    compare.add_argument("--story", action="store_true", help="tell every run step by step")
     _add_run_options(compare)
     _add_json(compare, "all results and their medians")
 
@@ -113,46 +122,21 @@ def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    from lvsha.lab.options import OPTIONS
     from lvsha.lab.settings import RunSettings
 
     fields = RunSettings.__dataclass_fields__
     group = parser.add_argument_group("the run")
-
-    def add(option: str, field: str, metavar: str, **options: Any) -> None:
-        default = fields[field].default
-        text = options.pop("help")
+    for option in OPTIONS:
+        default = fields[option.field].default
         group.add_argument(
-            option, dest=field, default=default, metavar=metavar, help=f"{text} ({default})", **options
+            f"--{option.name}",
+            dest=option.field,
+            default=default,
+            metavar=option.metavar,
+            type=_checked(option.value),
+            help=f"{option.help} ({default})",
         )
-
-    add("--connections", "connections", "N", type=_positive, help="established TCP connections")
-    add("--advert", "advert_s", "S", type=float, help="seconds between adverts")
-    add("--vips", "vips", "N", type=_positive, help="virtual addresses; the first and the last have services")
-    add("--method", "method", "M", choices=("dr", "nat", "tun"), help="dr, nat or tun")
-    add("--family", "family", "F", type=int, choices=(4, 6), help="4 or 6")
-    add(
-        "--crash-after",
-        "crash_after_s",
-        "S",
-        type=float,
-        help="seconds from the last new connection to the fault",
-    )
-    add("--process", "process", "P", choices=("vrrpd", "directord", "both"), help="what agent-kill kills")
-    add("--restart-after", "restart_after_s", "S", type=float, help="seconds from a kill to the restart")
-    add(
-        "--sync-maxlen",
-        "sync_maxlen",
-        "BYTES",
-        type=_positive,
-        help="of a sync message; none: each one's default",
-    )
-    add(
-        "--phase",
-        "phase",
-        "P",
-        type=_phase,
-        help="where between two adverts the fault falls, 0 to 1, so that runs can be compared; or any",
-    )
 
 
 def _positive(text: str) -> int:
@@ -162,13 +146,23 @@ def _positive(text: str) -> int:
     return value
 
 
-def _phase(text: str) -> float | None:
-    if text == "any":
-        return None
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("between 0 and 1, or any")
-    return value
+def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The same for argparse, which prints only its own kind of error in full."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except LvshaError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed
+
+
+def _cell(text: str) -> Any:
+    from lvsha.lab.options import parse_cell
+    from lvsha.lab.scenario import names
+
+    return parse_cell(text, names())
 
 
 def main(argv: list[str]) -> int:
@@ -187,12 +181,14 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(143)
 
 
-def _settings(arguments: argparse.Namespace, scenario: str, director: str) -> Any:
+def _settings(
+    arguments: argparse.Namespace, scenario: str, director: str, own: dict[str, Any] | None = None
+) -> Any:
     from lvsha.lab.settings import RunSettings
 
     fields = RunSettings.__dataclass_fields__
     given = {name: value for name, value in vars(arguments).items() if name in fields}
-    return RunSettings.from_json(given | {"scenario": scenario, "director": director})
+    return RunSettings.from_json(given | (own or {}) | {"scenario": scenario, "director": director})
 
 
 def _guest(arguments: argparse.Namespace, orders: Any, limit_s: float, **options: Any) -> tuple[int, Any]:
@@ -200,7 +196,7 @@ def _guest(arguments: argparse.Namespace, orders: Any, limit_s: float, **options
     from lvsha.lab.play import send
 
     kernel = choose_kernel(arguments.kernel)
-    if getattr(arguments, "json", None) == "-":
+    if "-" in (getattr(arguments, "json", None), getattr(arguments, "markdown", None)):
         options["narrate_to"] = sys.stderr.buffer
     limit_s = arguments.limit if arguments.limit is not None else limit_s
     return send(orders, kernel, limit_s=limit_s, memory=arguments.memory, **options)
@@ -227,28 +223,31 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from lvsha.lab.play import Orders
-    from lvsha.lab.report import comparison, summarize
+    from lvsha.lab.report import comparison, markdown, summarize
 
-    _needs_director("keepalived")
+    directors = ("lvsha", "keepalived") if arguments.director == "both" else (arguments.director,)
+    for director in directors:
+        _needs_director(director)
     runs = [
-        _settings(arguments, scenario, director)
-        for scenario in arguments.scenarios
+        _settings(arguments, scenario, director, own)
+        for scenario, own in arguments.cells
         for _ in range(arguments.runs)
-        for director in ("lvsha", "keepalived")
+        for director in directors
     ]
     limit_s = _BOOT_LIMIT_S + _RUN_LIMIT_S * len(runs)
-    status, results = _guest(arguments, Orders(runs=tuple(runs)), limit_s)
+    orders = Orders(runs=tuple(runs), quiet=not arguments.story)
+    status, results = _guest(arguments, orders, limit_s, keep_what_there_is=True)
     if not results:
         return status or 1
     summaries = summarize(results)
     _say(arguments, "", *comparison(summaries))
-    _say(
-        arguments,
-        "",
-        f"Both in the same guest ({results[0]['kernel']}, Linux {results[0]['kernel_release']}).",
-    )
+    where = f"Both in the same guest ({results[0]['kernel']}, Linux {results[0]['kernel_release']})."
+    _say(arguments, "", where)
+    _write(arguments.markdown, "\n".join(markdown(summaries)) + "\n")
     _write_json(arguments, {"runs": results, "summary": summaries})
-    return 0 if all(result["ok"] for result in results if result["director"] == "lvsha") else 1
+    complete = len(results) == len(runs)
+    ours_ok = all(result["ok"] for result in results if result["director"] == "lvsha")
+    return 0 if complete and ours_ok else 1
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -320,14 +319,19 @@ def _needs_director(director: str) -> None:
 
 
 def _say(arguments: argparse.Namespace, *lines: str) -> None:
-    stream = sys.stderr if arguments.json == "-" else sys.stdout
+    data_on_stdout = "-" in (arguments.json, getattr(arguments, "markdown", None))
+    stream = sys.stderr if data_on_stdout else sys.stdout
     for line in lines:
         print(line, file=stream, flush=True)
 
 
 def _write_json(arguments: argparse.Namespace, document: object) -> None:
-    if arguments.json == "-":
-        print(json.dumps(document, indent=2))
-    elif arguments.json is not None:
-        with open(arguments.json, "w") as file:
-            file.write(json.dumps(document, indent=2) + "\n")
+    _write(arguments.json, json.dumps(document, indent=2) + "\n")
+
+
+def _write(target: str | None, text: str) -> None:
+    if target == "-":
+        sys.stdout.write(text)
+    elif target is not None:
+        with open(target, "w") as file:
+            file.write(text)

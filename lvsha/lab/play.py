@@ -1,6 +1,8 @@
 """Orders for a guest, and what obeys them there: ``python -m lvsha.lab.play SESSION``."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from typing import Any
 
 from lvsha.lab.errors import LabError
 from lvsha.lab.guest import GuestRequest, Kernel, run_session, session
+from lvsha.lab.report import progress
 from lvsha.lab.scenario import play
 from lvsha.lab.settings import RunSettings
 from lvsha.lab.stage import Stage
@@ -51,11 +54,13 @@ def send(
     memory: str,
     interactive: bool = False,
     narrate_to: Any = None,
+    keep_what_there_is: bool = False,
 ) -> tuple[int, list[dict[str, Any]]]:
     """Have a fresh guest obey; returns its exit status and the results of what was played.
 
     Raises:
-        LabError: the guest did not start, died or took too long. Results so far are lost.
+        LabError: the guest did not start, died or took too long. With ``keep_what_there_is`` only when
+            nothing was played before; else the error goes to stderr and the status is 1.
     """
     request = GuestRequest(
         argv=(sys.executable, "-m", "lvsha.lab.play"),
@@ -75,8 +80,14 @@ def send(
             "quiet": orders.quiet,
         }
         (folder / "orders.json").write_text(json.dumps(document))
-        status = run_session(folder, request, kernel, output=narrate_to)
         results = folder / "results.json"
+        try:
+            status = run_session(folder, request, kernel, output=narrate_to)
+        except LabError as error:
+            if not keep_what_there_is or not results.exists():
+                raise
+            print(f"lvsha lab: {error}", file=sys.stderr)
+            status = 1
         return status, json.loads(results.read_text()) if results.exists() else []
 
 
@@ -86,7 +97,7 @@ def send(
 def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     orders = json.loads((folder / "orders.json").read_text())
-    story = Story()
+    story = Story(io.StringIO()) if orders["quiet"] else Story()
     try:
         if orders["topology"] is not None:
             return _command_on_stage(orders, story)
@@ -103,11 +114,21 @@ def main(arguments: Sequence[str]) -> int:
                     story=story,
                 )
             )
-            (folder / "results.json").write_text(json.dumps(results))
+            _write_whole(folder / "results.json", json.dumps(results))
+            if orders["quiet"]:
+                total = len(orders["runs"])
+                print(f"[{number:3}/{total}] {progress(results[-1])}", file=sys.stderr, flush=True)
     except LabError as error:
         print(f"lvsha lab: {error}", file=sys.stderr)
         return 1
     return 0 if all(result["ok"] for result in results) else 1
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """At no moment half of it: the guest may be ended while it writes."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def headline(settings: RunSettings) -> str:

@@ -5,8 +5,8 @@ nanoseconds.
 
 ``connections``: each is opened through the VIP and makes a few echo round trips before the next is opened;
 ``check`` makes one more round trip on all of them and counts who answers, and how the others died.
-``heartbeat``: one UDP datagram every 2 ms on each flow, whose echoes are timed; silence is the time between
-two echoes.
+``heartbeat``: one numbered UDP datagram every 2 ms on each flow, whose echoes are timed; silence is the time
+between two echoes, and a number that never comes back is a beat lost.
 """
 
 import contextlib
@@ -17,9 +17,13 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 MILLISECOND = 1_000_000
+
+LAST_ECHOES_S = 0.3
+"""How long a stopped heartbeat waits for what is still under way."""
 
 # Connections
 
@@ -148,7 +152,10 @@ class Flow:
         self.interval = round(interval_ms * MILLISECOND)
         self.next = time.monotonic_ns()
         self.echoes: list[int] = []
-        self.sent = 0
+        self.beats: list[int] = []
+        """When each was sent, by its number."""
+        self.back: set[int] = set()
+        """The numbers that came back."""
         self.sock = self._connect(address, port, avoid.encode())
 
     @staticmethod
@@ -167,6 +174,23 @@ class Flow:
             sock.close()
         raise RuntimeError(f"every flow to {address} ends on {avoid.decode()}")
 
+    def beat(self, now: int) -> None:
+        """Send the next one."""
+        self.next = max(self.next + self.interval, now)
+        number = len(self.beats)
+        self.beats.append(now)
+        with contextlib.suppress(OSError):  # nobody at home just now; silence says so
+            self.sock.send(b"%d" % number)
+
+    def hear(self, clock: Callable[[], int]) -> None:
+        """Take one echo: the realserver's name, a space and the number."""
+        try:
+            data = self.sock.recv(256)
+        except OSError:
+            return  # an ICMP error came back: not an echo
+        self.echoes.append(clock())
+        self.back.add(int(data.rpartition(b" ")[2]))
+
 
 def drive_heartbeat() -> None:
     """Take one line (``flows``: pairs of address and interval in ms), beat until the next line, report."""
@@ -180,30 +204,33 @@ def drive_heartbeat() -> None:
     print(json.dumps({"at": time.monotonic_ns()}), flush=True)
 
     clock = time.monotonic_ns
-    datagram = b"beat"
-    while True:
+    end: int | None = None
+    stopped_at = 0
+    while end is None or clock() < end:
         now = clock()
-        wait = 1_000 * MILLISECOND
-        for flow in flows:
+        wait = 1_000 * MILLISECOND if end is None else end - now
+        for flow in flows if end is None else ():
             if now >= flow.next:
-                flow.next = max(flow.next + flow.interval, now)
-                flow.sent += 1
-                with contextlib.suppress(OSError):  # nobody at home just now; silence says so
-                    flow.sock.send(datagram)
+                flow.beat(now)
             wait = min(wait, flow.next - now)
-        for fd, _ in poll.poll(-(-wait // MILLISECOND)):
-            if fd not in by_fd:
-                print(json.dumps(report(flows)), flush=True)
-                return
-            flow = by_fd[fd]
-            try:
-                flow.sock.recv(256)
-            except OSError:
-                continue  # an ICMP error came back: not an echo
-            flow.echoes.append(clock())
+        for fd, _ in poll.poll(max(0, -(-wait // MILLISECOND))):
+            if fd in by_fd:
+                by_fd[fd].hear(clock)
+            else:
+                poll.unregister(fd)
+                stopped_at = clock()
+                end = stopped_at + round(LAST_ECHOES_S * 1000) * MILLISECOND
+    print(json.dumps(report(flows, stopped_at)), flush=True)
 
 
-def report(flows: list[Flow]) -> dict[str, Any]:
-    now = time.monotonic_ns()
-    rows = [{"address": flow.address, "sent": flow.sent, "echoes": flow.echoes} for flow in flows]
-    return {"at": now, "flows": rows}
+def report(flows: list[Flow], stopped_at: int) -> dict[str, Any]:
+    rows = [
+        {
+            "address": flow.address,
+            "sent": len(flow.beats),
+            "lost": [at for number, at in enumerate(flow.beats) if number not in flow.back],
+            "echoes": [at for at in flow.echoes if at <= stopped_at],
+        }
+        for flow in flows
+    ]
+    return {"at": stopped_at, "flows": rows}

@@ -1,6 +1,6 @@
 """Results side by side, for people. Pure: results in, lines out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
@@ -48,43 +48,86 @@ def _summary(name: str, director: str, runs: list[Json]) -> Json:
         "kernel": runs[0]["kernel"],
         "runs": len(runs),
         "runs_ok": sum(run["ok"] for run in runs),
-        "established": runs[0]["connections"]["established"],
+        "established": max(run["connections"]["established"] for run in runs),
         "survived_median": median(survived),
         "survived_worst": min(survived),
         "longest_silence_ms_median": median(silences) if silences else None,
         "longest_silence_ms_range": [min(silences), max(silences)] if silences else None,
         "takeover_ms_median": _median_of(runs, "takeover_ms"),
         "double_holder_ms_worst": max((run["double_holder_ms"] or 0 for run in runs), default=0),
-        "detected_ms_median": median(
-            max(run["detected_ms"].values()) for run in runs if run.get("detected_ms")
-        )
-        if any(run.get("detected_ms") for run in runs)
-        else None,
+        "detected_ms_median": _median_of(runs, "detected_ms"),
+        "returned_ms_median": _median_of(runs, "returned_ms"),
+        "repaired_ms_median": _median_of(runs, "repaired_ms"),
+        "reloaded_ms_median": _median_of(runs, "reloaded_ms"),
+        "heartbeats_lost_worst": _worst_of(runs, "heartbeats_lost"),
+        "takeovers_worst": _worst_of(runs, "takeovers"),
+        "kernel_writes_worst": _worst_of(runs, "kernel_writes"),
+        "times_table_emptied": sum(run.get("table_emptied_ms") is not None for run in runs),
     }
 
 
+def _number(value: Any, combine: Callable[[Iterable[float]], float]) -> float | None:
+    """What a key holds in one run: a number, or one for each director or kind."""
+    if isinstance(value, dict):
+        numbers = [number for number in value.values() if number is not None]
+        return combine(numbers) if numbers else None
+    return value  # type: ignore[no-any-return]  # JSON
+
+
+def _numbers(runs: list[Json], key: str, combine: Callable[[Iterable[float]], float]) -> list[float]:
+    found = [_number(run.get(key), combine) for run in runs]
+    return [number for number in found if number is not None]
+
+
 def _median_of(runs: list[Json], key: str) -> float | None:
-    values = [run[key] for run in runs if run.get(key) is not None]
+    """Of the slower director's where there is one for each."""
+    values = _numbers(runs, key, max)
     return median(values) if values else None
+
+
+def _worst_of(runs: list[Json], key: str) -> float | None:
+    values = _numbers(runs, key, sum)
+    return max(values) if values else None
+
+
+def progress(result: Json) -> str:
+    """One finished run, for whoever waits for the next."""
+    connections = result["connections"]
+    silence = result["longest_silence_ms"]
+    words = [
+        f"{conditions(result)}: {result['director']:<10}",
+        f"{connections['survived']} / {connections['established']}",
+        f"{silence:.0f} ms" if silence is not None else "not measured",
+    ]
+    if not result["ok"]:
+        words.append(f"not ok: {result['verdict']}")
+    return "  ".join(words)
+
+
+HEADING = ["Scenario", "Director", "Runs", "Connections that go on", "Longest silence", "Also"]
+
+
+def _rows(summaries: Sequence[Json]) -> Iterator[list[str]]:
+    """The cells of the table, a row for each summary; scenarios in the order they came, ours first."""
+    order = list(dict.fromkeys(row["conditions"] for row in summaries))
+    previous = ""
+    for row in sorted(
+        summaries, key=lambda row: (order.index(row["conditions"]), row["director"] != "lvsha")
+    ):
+        name = row["conditions"] if row["conditions"] != previous else ""
+        yield [name, row["director"], str(row["runs"]), _survivors(row), _silence(row), _also(row)]
+        previous = row["conditions"]
 
 
 def comparison(summaries: Sequence[Json]) -> list[str]:
     """The table at the end of a comparison."""
-    rows = [["Scenario", "Director", "Runs", "Connections that go on", "Longest silence", "Also"]]
-    previous = ""
-    for row in sorted(summaries, key=lambda row: (row["conditions"], row["director"] != "lvsha")):
-        rows.append(
-            [
-                row["conditions"] if row["conditions"] != previous else "",
-                row["director"],
-                str(row["runs"]),
-                _survivors(row),
-                _silence(row),
-                _also(row),
-            ]
-        )
-        previous = row["conditions"]
-    return table(rows)
+    return table([HEADING, *_rows(summaries)])
+
+
+def markdown(summaries: Sequence[Json]) -> list[str]:
+    """The same for a page."""
+    lines = [HEADING, ["---"] * len(HEADING), *_rows(summaries)]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def _survivors(row: Json) -> str:
@@ -102,10 +145,24 @@ def _silence(row: Json) -> str:
     return text if row["runs"] == 1 else f"{text} ({low:.0f}-{high:.0f})"
 
 
+ALSO = {
+    "detected_ms_median": "dead realserver at weight 0 after {:.0f} ms",
+    "returned_ms_median": "its weight back after {:.0f} ms",
+    "repaired_ms_median": "table back after {:.0f} ms",
+    "reloaded_ms_median": "new weight after {:.0f} ms",
+}
+
+
 def _also(row: Json) -> str:
-    words = []
-    if row["detected_ms_median"] is not None:
-        words.append(f"dead realserver at weight 0 after {row['detected_ms_median']:.0f} ms")
+    words = [text.format(row[key]) for key, text in ALSO.items() if row[key] is not None]
+    if "reload" in row["conditions"] and row["heartbeats_lost_worst"] is not None:
+        words.append(f"heartbeats lost: {row['heartbeats_lost_worst']:.0f}")
+    if row["takeovers_worst"] is not None:
+        words.append("a takeover" if row["takeovers_worst"] else "no takeover")
+        if row["kernel_writes_worst"] is not None:
+            words.append(f"kernel writes: {row['kernel_writes_worst']:.0f}")
+        if row["times_table_emptied"]:
+            words.append("table emptied")
     if row["double_holder_ms_worst"]:
         words.append(f"two holders for {row['double_holder_ms_worst']:.0f} ms")
     if row["runs_ok"] < row["runs"]:

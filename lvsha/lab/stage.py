@@ -233,6 +233,10 @@ class Stage:
         """Pull a director's cables: it neither sends nor hears anything from now on."""
         self.topology.set_link(node, up=False)
 
+    def clear_table(self, node: str) -> None:
+        """What a hand does: every service is gone."""
+        self.topology.directors[node].run(["ipvsadm", "-C"])
+
     def settle(self, extra_s: float = 0.5) -> None:
         """Longer than any takeover takes: three adverts, the skew, and then some."""
         self.pump(4.2 * self.settings.advert_s + extra_s)
@@ -289,6 +293,26 @@ class Stage:
 
         return self.wait(f"{realserver} has weight {weight} on {node}", holds, timeout_s, node=node)
 
+    def wait_until_table_is_back(self, node: str, cleared_at: int, timeout_s: float) -> int:
+        """Until a cleared table has all weights again."""
+        self.wait(
+            f"the table of {node} is as before",
+            lambda: self._has_all_weights(node) and self._was_seen_empty(node, cleared_at),
+            timeout_s,
+            node=node,
+        )
+        events = [event for event in self.timeline.events if event["event"] == "weights"]
+        return int(next(event["at"] for event in reversed(events) if event["director"] == node))
+
+    def _was_seen_empty(self, node: str, after: int) -> bool:
+        return any(
+            event["event"] == "weights"
+            and event["director"] == node
+            and event["at"] >= after
+            and len(event["weights"]) < 2
+            for event in self.timeline.events
+        )
+
     def destination(self, realserver: str) -> str:
         address = self.topology.realserver_address(realserver)
         return f"{address}:{PORT}" if address.version == 4 else f"[{address}]:{PORT}"
@@ -324,6 +348,9 @@ class Stage:
                 found["longest_silence_ms"] = length
                 found["silence_began_ms"] = milliseconds(longest.start - self.fault_at)
                 found["longest_silence_before_ms"] = milliseconds(_length(quiet[0]))
+                found["heartbeats_lost"] = len(
+                    [at for at in flow["lost"] if at >= self.fault_at - SECOND // 10]
+                )
             else:
                 found["last_vip_silence_ms"] = length
         return found

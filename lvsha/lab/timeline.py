@@ -83,6 +83,18 @@ class Timeline:
                 return int(event["at"])
         return None
 
+    def writes(self, director: str, after: int) -> dict[str, int] | None:
+        """Requests since ``after`` that change addresses and the IPVS; None: they were not counted."""
+        if not any(event.get("counts_writes") for event in self.events):
+            return None
+        then = now = {"address": 0, "ipvs": 0}
+        for event in self.events:
+            if event["event"] == "writes" and event["director"] == director:
+                now = {what: event[what] for what in now}
+                if event["at"] <= after:
+                    then = now
+        return {what: now[what] - then[what] for what in now}
+
     def weights_of(self, director: str, destination: str) -> list[tuple[int, int | None]]:
         """(instant, weight) at every change of the greatest weight a destination has; None: not there."""
         found: list[tuple[int, int | None]] = []

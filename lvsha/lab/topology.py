@@ -177,6 +177,9 @@ class Topology:
         )
         n = DIRECTORS.index(name) + 1
         lines = ["link set lo up", *self._address_lines("eth0", 0, n), "link set eth0 up"]
+        if os.path.isdir("/sys/module/nlmon"):
+            # For the witness: a mirror of what is asked of the kernel here.
+            lines += ["link add nlmon0 type nlmon", "link set nlmon0 up"]
         if self.is_nat:
             lines += [*self._address_lines("eth1", 1, n), "link set eth1 up"]
         namespace.batch(lines)

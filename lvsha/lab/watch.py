@@ -3,6 +3,9 @@
 Prints one JSON line an event until stdin ends. It believes nobody: addresses are the kernel's own
 notifications inside each director's namespace, weights its ``/proc/net/ip_vs``, adverts what passes the
 bridge. It starts before the directors do, when nobody holds anything.
+
+Writes are counted where the kernel can mirror netlink (``nlmon``): every request in a director's namespace
+that changes an address or the IPVS, whoever makes it and whether or not it changes anything.
 """
 
 import ctypes
@@ -11,12 +14,16 @@ import os
 import select
 import socket
 import struct
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
+from lvsha.io.netlink import GENERIC, NetlinkSocket
 from lvsha.lab.netns import Namespace
+from lvsha.wire import genl_ipvs
 
 SAMPLE_S = 0.02
 """How often the weights are looked at."""
@@ -29,7 +36,24 @@ IFA_ADDRESS = 1
 IFA_LOCAL = 2
 ETH_P_ALL = 3
 SO_ATTACH_FILTER = 26
+SO_RCVBUFFORCE = 33
 PROTOCOL_VRRP = 112
+
+NLMON = "nlmon0"
+NLM_F_REQUEST = 1
+NETLINK_ROUTE = 0
+NETLINK_GENERIC = 16
+IPVS_WRITES = frozenset({1, 2, 3, 5, 6, 7, 9, 10, 12, 16, 17})
+"""NEW, SET and DEL of services, destinations and daemons, SET_CONFIG, ZERO and FLUSH (ip_vs.h)."""
+ADDRESS_WRITES = frozenset({RTM_NEWADDR, RTM_DELADDR})
+
+# What is asked of the kernel, not what it answers: the low byte of nlmsg_flags, which are in host order.
+REQUEST_FILTER = (
+    (0x30, 0, 0, 6 if sys.byteorder == "little" else 7),
+    (0x45, 0, 1, NLM_F_REQUEST),
+    (0x06, 0, 0, 65535),
+    (0x06, 0, 0, 0),
+)
 
 # "Is it VRRP over IPv4 or IPv6?" as the kernel's classic packet filter: (code, jt, jf, k).
 VRRP_FILTER = (
@@ -57,14 +81,42 @@ def address_socket() -> socket.socket:
 
 
 def advert_socket(bridge: str) -> socket.socket:
+    return _packet_socket(bridge, VRRP_FILTER)
+
+
+def _packet_socket(device: str, steps: Sequence[tuple[int, int, int, int]]) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-    program = b"".join(struct.pack("HBBI", *step) for step in VRRP_FILTER)
+    program = b"".join(struct.pack("HBBI", *step) for step in steps)
     buffer = ctypes.create_string_buffer(program)
-    header = struct.pack("HL", len(VRRP_FILTER), ctypes.addressof(buffer))
+    header = struct.pack("HL", len(steps), ctypes.addressof(buffer))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, header)
-    sock.bind((bridge, 0))
+    sock.bind((device, 0))
     sock.setblocking(False)
     return sock
+
+
+def write_socket() -> socket.socket | None:
+    """What is asked of the kernel over netlink in this namespace; None: it cannot mirror that."""
+    if NLMON not in [name for _, name in socket.if_nameindex()]:
+        return None
+    sock = _packet_socket(NLMON, REQUEST_FILTER)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+    return sock
+
+
+def writes(protocol: int, data: bytes, ipvs_family: int) -> dict[str, int]:
+    """How many requests in one netlink datagram change addresses or the IPVS."""
+    found = {"address": 0, "ipvs": 0}
+    while len(data) >= 16:
+        length, kind = struct.unpack_from("=IH", data)
+        if length < 16:
+            break
+        if protocol == NETLINK_ROUTE and kind in ADDRESS_WRITES:
+            found["address"] += 1
+        elif protocol == NETLINK_GENERIC and kind == ipvs_family and data[16] in IPVS_WRITES:
+            found["ipvs"] += 1
+        data = data[(length + 3) & ~3 :]
+    return found
 
 
 def on_addresses(director: str, data: bytes, watched: set[str]) -> None:
@@ -127,33 +179,37 @@ def endpoint(text: str) -> str:
 def watch(directors: Sequence[str], addresses: Sequence[str], bridge: str) -> None:
     """Report what happens to ``addresses`` and weights on ``directors``, and adverts on ``bridge``."""
     watched = set(addresses)
-    sockets: dict[int, tuple[str, socket.socket]] = {}
+    handlers: dict[int, Callable[[], None]] = {}
+    kept: list[socket.socket] = []
     tables: dict[str, int] = {}
     seen: dict[str, dict[str, int]] = {}
-    poll = select.poll()
+    counts: dict[str, dict[str, int]] = {}
+    ipvs_family = _ipvs_family()
     for director in directors:
         with Namespace(director).entered():
-            sock = address_socket()
+            changes, requests = address_socket(), write_socket()
             tables[director] = os.open("/proc/self/net/ip_vs", os.O_RDONLY)
-        sockets[sock.fileno()] = (director, sock)
+        handlers[changes.fileno()] = partial(_hear_addresses, changes, director, watched)
+        kept.append(changes)
         seen[director] = {}
-    advert = advert_socket(bridge)
-    sockets[advert.fileno()] = ("", advert)
-    for fd in (0, *sockets):
+        if requests is not None:
+            counts[director] = {"address": 0, "ipvs": 0}
+            handlers[requests.fileno()] = partial(_hear_writes, requests, counts[director], ipvs_family)
+            kept.append(requests)
+    adverts = advert_socket(bridge)
+    handlers[adverts.fileno()] = lambda: on_advert(adverts.recv(65536))
+    poll = select.poll()
+    for fd in (0, *handlers):
         poll.register(fd, select.POLLIN)
-    emit("watching")
+    emit("watching", counts_writes=bool(counts))
 
+    told = {director: dict(count) for director, count in counts.items()}
     next_sample = time.monotonic()
     while True:
         for fd, _ in poll.poll(max(0.0, next_sample - time.monotonic()) * 1000):
             if fd == 0:
                 return
-            director, sock = sockets[fd]
-            data = sock.recv(65536)
-            if director:
-                on_addresses(director, data, watched)
-            else:
-                on_advert(data)
+            handlers[fd]()
         if time.monotonic() >= next_sample:
             next_sample = time.monotonic() + SAMPLE_S
             for director, fd in tables.items():
@@ -161,3 +217,28 @@ def watch(directors: Sequence[str], addresses: Sequence[str], bridge: str) -> No
                 if now != seen[director]:
                     seen[director] = now
                     emit("weights", director=director, weights=now)
+            for director, count in counts.items():
+                if count != told[director]:
+                    told[director] = dict(count)
+                    emit("writes", director=director, **count)
+
+
+def _ipvs_family() -> int:
+    netlink = NetlinkSocket(GENERIC)
+    buffer, start, end = netlink.ask(genl_ipvs.CONTROLLER, genl_ipvs.family_request())
+    netlink.close()
+    return genl_ipvs.family_number(buffer[start:end])
+
+
+def _hear_addresses(sock: socket.socket, director: str, watched: set[str]) -> None:
+    on_addresses(director, sock.recv(65536), watched)
+
+
+def _hear_writes(sock: socket.socket, count: dict[str, int], ipvs_family: int) -> None:
+    while True:
+        try:
+            data, sender = sock.recvfrom(65536)
+        except BlockingIOError:
+            return
+        for what, number in writes(sender[1], data, ipvs_family).items():
+            count[what] += number

@@ -22,6 +22,8 @@ class Peer(ABC):
         self.topology = topology
         self.settings = settings
         self.folder = folder
+        self.weights = dict.fromkeys(topology.realservers, 1)
+        """As the next configuration file that is written has them."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)
@@ -76,6 +78,10 @@ class Peer(ABC):
     def terminate(self, node: str) -> None:
         """Ask it to leave, as an operator does before maintenance."""
         self._processes[node].terminate()
+
+    def reload(self, node: str) -> None:
+        """Have it read its configuration again."""
+        self._processes[node].send_signal(signal.SIGHUP)
 
     def kill(self, node: str, process: Process) -> None:
         """SIGKILL a part of it, or all."""

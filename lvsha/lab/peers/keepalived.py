@@ -75,7 +75,7 @@ class Keepalived(Peer):
         for name in self.topology.realservers:
             lines += [
                 f"  real_server {self.topology.realserver_address(name)} {PORT} {{",
-                "    weight 1",
+                f"    weight {self.weights[name]}",
                 "    inhibit_on_failure",
                 "    TCP_CHECK {",
                 f"      connect_timeout {settings.check_timeout_s:g}",

@@ -59,7 +59,10 @@ class Lvsha(Peer):
 
     def _service(self, address: str) -> list[str]:
         settings = self.settings
-        realservers = [str(self.topology.realserver_address(name)) for name in self.topology.realservers]
+        realservers = ", ".join(
+            f'{{ address = "{self.topology.realserver_address(name)}", weight = {self.weights[name]} }}'
+            for name in self.topology.realservers
+        )
         interval = f'"{settings.check_interval_s * 1000:g}ms"'
         check = (
             f'{{ type = "tcp", interval = {interval}, fast_interval = {interval}, '
@@ -73,7 +76,7 @@ class Lvsha(Peer):
             f'method = "{settings.method}"',
             'scheduler = "rr"',
             f"check = {check}",
-            f"realservers = {json.dumps(realservers)}",
+            f"realservers = [{realservers}]",
         ]
 
     def pids(self, node: str, process: Process) -> list[int]:

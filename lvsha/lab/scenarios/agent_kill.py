@@ -66,5 +66,6 @@ def play(stage: Stage) -> Outcome:
             "takeovers": len({event["director"] for event in bound} - {"lb1"}),
             "times_bound": len(bound),
             "table_emptied_ms": milliseconds(min(wiped) - killed_at) if wiped else None,
+            "kernel_writes": stage.timeline.writes("lb1", killed_at),
         },
     )

@@ -1,0 +1,136 @@
+"""What a run can be asked for in words: as options of a command, or behind a scenario's name.
+
+``crash,advert=1,method=nat`` is the scenario ``crash`` with two settings of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lvsha.lab.errors import LabError
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("at least 1")
+    return value
+
+
+def duration(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 3600:
+        raise ValueError("seconds, more than 0")
+    return value
+
+
+def phase(text: str) -> float | None:
+    if text == "any":
+        return None
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("between 0 and 1, or any")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One thing to ask for."""
+
+    name: str
+    """``--name`` on the command line, ``name=`` behind a scenario."""
+    field: str
+    """Of ``RunSettings``."""
+    metavar: str
+    help: str
+    parse: Callable[[str], Any] = str
+    choices: tuple[Any, ...] = ()
+
+    def value(self, text: str) -> Any:
+        """What ``text`` means.
+
+        Raises:
+            LabError: nothing.
+        """
+        try:
+            value = self.parse(text)
+        except ValueError as error:
+            raise LabError(f"{self.name}={text}: {error}") from error
+        if self.choices and value not in self.choices:
+            raise LabError(f"{self.name}={text}: one of {', '.join(map(str, self.choices))}")
+        return value
+
+
+OPTIONS = (
+    Option(
+        name="connections",
+        field="connections",
+        metavar="N",
+        parse=positive,
+        help="established TCP connections",
+    ),
+    Option(name="advert", field="advert_s", metavar="S", parse=duration, help="seconds between adverts"),
+    Option(
+        name="vips",
+        field="vips",
+        metavar="N",
+        parse=positive,
+        help="virtual addresses; the first and the last have services",
+    ),
+    Option(name="method", field="method", metavar="M", choices=("dr", "nat", "tun"), help="dr, nat or tun"),
+    Option(name="family", field="family", metavar="F", parse=int, choices=(4, 6), help="4 or 6"),
+    Option(
+        name="crash-after",
+        field="crash_after_s",
+        metavar="S",
+        parse=duration,
+        help="seconds from the last new connection to the fault",
+    ),
+    Option(
+        name="process",
+        field="process",
+        metavar="P",
+        choices=("vrrpd", "directord", "both"),
+        help="what agent-kill kills",
+    ),
+    Option(
+        name="restart-after",
+        field="restart_after_s",
+        metavar="S",
+        parse=duration,
+        help="seconds from a kill to the restart",
+    ),
+    Option(
+        name="sync-maxlen",
+        field="sync_maxlen",
+        metavar="BYTES",
+        parse=positive,
+        help="of a sync message; none: each one's default",
+    ),
+    Option(
+        name="phase",
+        field="phase",
+        metavar="P",
+        parse=phase,
+        help="where between two adverts the fault falls, 0 to 1, so that runs can be compared; or any",
+    ),
+)
+
+
+def parse_cell(text: str, scenarios: list[str]) -> tuple[str, dict[str, Any]]:
+    """A scenario's name and the fields of ``RunSettings`` that its words set.
+
+    Raises:
+        LabError: no such scenario or setting; the text says what there is.
+    """
+    scenario, *words = text.split(",")
+    if scenario not in scenarios:
+        raise LabError(f"there is no scenario {scenario!r}: {', '.join(scenarios)}")
+    by_name = {option.name: option for option in OPTIONS}
+    found: dict[str, Any] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in by_name:
+            raise LabError(f"{text}: there is no setting {name!r}: {', '.join(by_name)}")
+        found[by_name[name].field] = by_name[name].value(value)
+    return scenario, found
