@@ -23,15 +23,16 @@ from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.reset_grace import ResetGrace
+from lvsha.agent.timeouts import KernelTimeouts
 from lvsha.agent.vrrpd_client import VrrpdClient
 from lvsha.checker.check import CancelProbe, StartProbe
 from lvsha.checker.result import ProbeResult
-from lvsha.config.settings import LogFormat, OnStop, Settings
+from lvsha.config.settings import OnStop, Settings
 from lvsha.core.errors import KernelError
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.core.machine import Event, Output
 from lvsha.director.director import Director, ReconcileTable
-from lvsha.director.status import foreign_services, problems, service_status
+from lvsha.director.status import foreign_services, peers_status, problems, service_status
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.probes.runner import ProbeRunner
 from lvsha.io.reactor import monotonic
@@ -52,12 +53,13 @@ class Directord:
         self.control = control
         self.started = monotonic()
         self.run_dir = Path(settings.agent.run_dir)
-        self.journal = Journal("directord", as_json=settings.agent.log_format is LogFormat.JSON)
+        self.journal = Journal("directord", settings.agent)
         self.ipvs = IpvsSocket()
         self.owned = OwnedServices(self.run_dir / "owned-services.json")
         self.table: Table = self.ipvs.table()
         self.director = Director(settings, random=random.Random().random, actual=self.table)
         self.sync = KernelSync(settings.sync, self.ipvs, self.journal, self.run_dir)
+        self.timeouts = KernelTimeouts(self.ipvs, self.journal, self.run_dir)
         self.vrrp = VrrpdClient(self.run_dir / "vrrpd.sock", self.journal, on_releasing=self._flush)
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.runner: ProbeRunner | None = None
@@ -123,6 +125,7 @@ class Directord:
             removals = [RemoveService(key) for key in self.owned.keys if key in self.ipvs.table()]
             self._apply(removals)
             self.owned.forget()
+            self.timeouts.restore()
         self.journal.write("director.left", kernel=str(self.settings.agent.on_stop))
 
     async def _keep_alive(self) -> None:
@@ -141,6 +144,7 @@ class Directord:
 
     def _reload(self, settings: Settings) -> None:
         self.settings = settings
+        self.journal.configure(settings.agent)
         self._perform(self.director.reconfigure(settings, monotonic()))
         self.sync.reconfigure(settings.sync)
         self._reconcile()
@@ -199,6 +203,7 @@ class Directord:
         except KernelError as error:
             self._fail("director.dump_failed", error)
             return
+        self.timeouts.settle(self.settings.timeouts)
         if desired == self._applied:
             for change in drift(desired, self.table):
                 self.journal.record("ipvs", change)
@@ -252,26 +257,25 @@ class Directord:
 
     # What we look like
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """One object: see ``director.status``."""
+        await self.vrrp.refresh()
         now = monotonic()
         with contextlib.suppress(KernelError):
             self.table = self.ipvs.table()
         services = [
             service_status(service, self.director, self.table, now) for service in self.settings.services
         ]
-        vrrp = self.vrrp.status(expected=bool(self.settings.routers))
+        vrrp = self.vrrp.status(now, expected=bool(self.settings.routers))
         sync = self.sync.status()
         found = problems(services, vrrp, sync)
         return {
             "node": self.settings.node,
             "ok": not found,
             "problems": found,
+            "directord": True,
             "uptime_s": round(to_seconds(monotonic() - self.started), 3),
-            "peers": [
-                {"name": peer.name, "address": str(peer.address) if peer.address else None}
-                for peer in self.settings.peers
-            ],
+            "peers": peers_status(self.settings.peers),
             "vrrp": vrrp,
             "sync": sync,
             "services": services,

@@ -2,7 +2,8 @@
 
 ``vrrp.became_master router=eth0-51 after_ms=361 reason=...`` as text, or the
 same as a JSON object. Nothing parses our prose. The last events are kept in
-memory for ``lvsha status`` and the API.
+memory for ``lvsha status`` and the API, whatever their level; ``log_level``
+decides which get a line.
 """
 
 import json
@@ -14,8 +15,65 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, TextIO
 
+from lvsha.config.settings import AgentSettings, LogFormat, LogLevel
+
 _KEEP = 1000
 """Events kept in memory; the oldest goes."""
+
+_RANK = {level: rank for rank, level in enumerate(LogLevel)}
+_LEVELS = {
+    LogLevel.ERROR: (
+        "agent.reload_refused",
+        "agent.worker_died",
+        "agent.worker_killed",
+        "agent.worker_silent",
+        "director.dump_failed",
+        "director.operation_failed",
+        "director.timeouts_failed",
+        "sync.daemon_failed",
+        "sync.no_interface",
+        "sync.stop_failed",
+        "sync.sysctl_failed",
+        "vrrp.action_failed",
+        "vrrp.address_conflict",
+        "vrrp.bind_failed",
+        "vrrp.duplicate_master",
+        "vrrp.entered_fault",
+        "vrrp.interface_unusable",
+        "vrrp.unbind_failed",
+    ),
+    LogLevel.WARNING: (
+        "agent.config_warning",
+        "agent.restart_needed",
+        "checker.check_fell",
+        "checker.loop_became_late",
+        "checker.quorum_lost",
+        "director.reset_grace_repaired",
+        "director.reset_grace_unavailable",
+        "director.vrrpd_gone",
+        "ipvs.destination_altered",
+        "ipvs.destination_foreign",
+        "ipvs.destination_missing",
+        "ipvs.drift_not_told",
+        "ipvs.service_altered",
+        "ipvs.service_missing",
+        "sync.sync_daemon_repaired",
+        "vrrp.addresses_repaired",
+        "vrrp.advertisement_dropped",
+        "vrrp.not_waiting",
+        "vrrp.peer_disagrees",
+        "vrrp.ran_late",
+        "vrrp.realtime_refused",
+        "vrrp.supervisor_gone",
+    ),
+    LogLevel.DEBUG: ("checker.pool_changed",),
+}
+_LEVEL_OF = {name: level for level, names in _LEVELS.items() for name in names}
+
+
+def level_of(event: str) -> LogLevel:
+    """How important an event is: INFO unless something is or may be wrong."""
+    return _LEVEL_OF.get(event, LogLevel.INFO)
 
 
 def plain(value: Any) -> Any:
@@ -53,12 +111,17 @@ def _text(value: Any) -> str:
 class Journal:
     """Writes events to a stream, keeps the last ones, tells who listens."""
 
-    def __init__(self, process: str, *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, process: str, settings: AgentSettings, *, stream: TextIO | None = None) -> None:
         self._process = process
-        self._as_json = as_json
+        self.configure(settings)
         self._stream = stream if stream is not None else sys.stderr
         self.recent: deque[dict[str, Any]] = deque(maxlen=_KEEP)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def configure(self, settings: AgentSettings) -> None:
+        """How lines look, and which are written, from now on."""
+        self._as_json = settings.log_format is LogFormat.JSON
+        self._least = _RANK[settings.log_level]
 
     def record(self, engine: str, event: object) -> None:
         """A machine's event: the name is the engine's and the record's, the fields are the record's."""
@@ -68,6 +131,12 @@ class Journal:
         """An event by name."""
         entry = {"at": round(time.time(), 3), "event": name, "process": self._process, **plain(values)}
         self.recent.append(entry)
+        if _RANK[level_of(name)] >= self._least:
+            self._say(entry)
+        for listener in self.listeners:
+            listener(entry)
+
+    def _say(self, entry: dict[str, Any]) -> None:
         if self._as_json:
             line = json.dumps(entry, separators=(",", ":"))
         else:
@@ -77,11 +146,9 @@ class Journal:
                 for key, value in entry.items()
                 if key not in ("at", "event", "process")
             )
-            line = f"{stamp} {self._process} {name} {pairs}".rstrip()
+            line = f"{stamp} {self._process} {entry['event']} {pairs}".rstrip()
         try:
             self._stream.write(line + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             pass  # a full disk or a closed terminal must not stop a director
-        for listener in self.listeners:
-            listener(entry)

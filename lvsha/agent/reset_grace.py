@@ -9,6 +9,10 @@ from lvsha.director.reset_grace import TABLE, guarded_endpoints, ruleset
 from lvsha.io.nftables import NftUnavailable, run_nft
 from lvsha.ipvs.model import DesiredTable
 
+_ADVICE = (
+    "nothing else is affected; install nftables and a kernel with nf_tables and its inet family, "
+    "or set reset_grace = 0 in [sync] to go without"
+)
 _LOOK_S = 10.0
 """How often to look whether a reloaded firewall has swept our table away."""
 
@@ -62,4 +66,4 @@ class ResetGrace:
             self._complaint = ""
         elif error != self._complaint:
             self._complaint = error
-            self._journal.write("director.reset_grace_unavailable", error=error)
+            self._journal.write("director.reset_grace_unavailable", error=error, advice=_ADVICE)

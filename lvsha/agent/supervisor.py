@@ -27,8 +27,9 @@ from pathlib import Path
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.journal import Journal
 from lvsha.agent.notify import Notifier, watchdog_interval_s
+from lvsha.config.diff import Effect, diff
 from lvsha.config.settings import Settings
-from lvsha.core.errors import ConfigErrors, LvshaError
+from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 Worker = Callable[[Settings, ControlEnd], int]
 """A worker's whole life, in its own process; returns its exit status."""
@@ -44,6 +45,14 @@ _LONGEST_SOCKET = "directord.sock"
 
 class AlreadyRunning(LvshaError):
     """Another agent holds the run directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration that is not refused."""
+
+    settings: Settings
+    warnings: tuple[ConfigProblem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +115,8 @@ class Supervisor:
 
     specs: tuple[WorkerSpec, ...]
     """In the order of starting; stopped in the reverse order."""
-    settings: Settings
-    load: Callable[[], Settings]
+    loaded: Loaded
+    load: Callable[[], Loaded]
     journal: Journal
     notifier: Notifier
     _children: dict[str, _Child] = field(default_factory=dict)
@@ -117,8 +126,13 @@ class Supervisor:
     _refused: bool = False
     """A worker could not start at all; the others are stopped and we leave."""
 
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
+
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status of the agent."""
+        self._warn(self.loaded)
         wakeup, trigger = socket.socketpair()
         wakeup.setblocking(False)
         trigger.setblocking(False)
@@ -245,17 +259,32 @@ class Supervisor:
     def _reload(self) -> None:
         self.notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            settings = self.load()
-        except (ConfigErrors, LvshaError, OSError) as error:
-            problems = getattr(error, "problems", (error,))
-            for problem in problems:
+            loaded = self.load()
+        except ConfigErrors as refusal:
+            for problem in refusal.problems:
                 self.journal.write("agent.reload_refused", problem=str(problem))
+        except LvshaError as error:
+            self.journal.write("agent.reload_refused", problem=str(error))
         else:
-            self.settings = settings
-            for child in self._children.values():
-                child.control.send("reload", settings)
-            self.journal.write("agent.reloaded", node=settings.node)
+            self._take(loaded)
         self.notifier.send("READY=1")
+
+    def _take(self, loaded: Loaded) -> None:
+        """Another configuration, for us and for the workers."""
+        changes = diff(self.settings, loaded.settings)
+        self.loaded = loaded
+        self.journal.configure(loaded.settings.agent)
+        self._warn(loaded)
+        for change in changes:
+            if change.effect is Effect.RESTART:
+                self.journal.write("agent.restart_needed", change=str(change))
+        for child in self._children.values():
+            child.control.send("reload", loaded.settings)
+        self.journal.write("agent.reloaded", node=loaded.settings.node, changes=len(changes))
+
+    def _warn(self, loaded: Loaded) -> None:
+        for warning in loaded.warnings:
+            self.journal.write("agent.config_warning", problem=str(warning))
 
     def _stop_all(self) -> int:
         self.notifier.send("STOPPING=1")

@@ -28,12 +28,14 @@ from lvsha.agent.control import ControlEnd
 from lvsha.agent.ipc import IpcServer, Message
 from lvsha.agent.journal import Journal, plain
 from lvsha.agent.links import InterfaceTable
-from lvsha.config.settings import LogFormat, Settings
+from lvsha.config.settings import Settings
 from lvsha.core.errors import DecodeError, KernelError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest, to_seconds
 from lvsha.core.machine import Action, Event, Output
+from lvsha.director.status import peers_status
 from lvsha.io.capabilities import Capability, require_capabilities
 from lvsha.io.reactor import Reactor, monotonic
+from lvsha.io.realtime import lock_memory, run_first
 from lvsha.io.rtnl import RouteMonitor, RouteSocket
 from lvsha.io.sockets import VRRP_GROUP_4, VRRP_GROUP_6, ArpSocket, NeighborSocket, VrrpSocket
 from lvsha.vrrp.announce import Announcer
@@ -107,7 +109,7 @@ class Vrrpd:
         self.settings = settings
         self.control = control
         run_dir = Path(settings.agent.run_dir)
-        self.journal = Journal("vrrpd", as_json=settings.agent.log_format is LogFormat.JSON)
+        self.journal = Journal("vrrpd", settings.agent)
         self.reactor = Reactor(self._deadline, self._on_deadline)
         self.routes = RouteSocket()
         self.monitor = RouteMonitor()
@@ -145,6 +147,9 @@ class Vrrpd:
         self.reactor.watch(self.monitor.fileno(), self._on_routes)
         for settings in self.settings.routers:
             self._add_router(settings)
+        for refused in (run_first(), lock_memory()):
+            if refused:
+                self.journal.write("vrrp.realtime_refused", problem=refused)
         now = monotonic()
         cold = all(self.blackbox.last_words(name) is None for name in self.routers)
         if cold and self.settings.services:
@@ -341,6 +346,7 @@ class Vrrpd:
                 self._perform(router, router.shutdown(now), now)
                 del self.routers[name]
         self.settings = settings
+        self.journal.configure(settings.agent)
         for name, router_settings in wanted.items():
             existing = self.routers.get(name)
             if existing is None:
@@ -584,7 +590,13 @@ class Vrrpd:
             "worst_lateness_ms": round(self.reactor.worst_lateness / 1e6, 3),
             "drops": drops,
         }
-        return {"type": "status", "routers": plain(routers), "process": process}
+        return {
+            "type": "status",
+            "node": self.settings.node,
+            "peers": peers_status(self.settings.peers),
+            "routers": plain(routers),
+            "process": process,
+        }
 
 
 def main(settings: Settings, control: ControlEnd) -> int:

@@ -8,8 +8,11 @@ from typing import Any
 
 from lvsha.agent.ipc import LineBuffer, Message, encode
 from lvsha.agent.journal import Journal
+from lvsha.core.instant import Instant, to_seconds
 
 _RETRY_S = 0.25
+_ANSWER_S = 0.5
+"""How long a status waits for vrrpd's own; then it shows what was last heard."""
 
 
 class VrrpdClient:
@@ -23,6 +26,8 @@ class VrrpdClient:
         self._routers: list[dict[str, Any]] = []
         self._process: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._heard = asyncio.Event()
+        """A status has come since it was last cleared."""
 
     @property
     def connected(self) -> bool:
@@ -33,14 +38,23 @@ class VrrpdClient:
         """MASTER of any virtual router. While vrrpd is away, as it was last heard."""
         return any(router.get("state") == "MASTER" for router in self._routers)
 
-    def status(self, *, expected: bool) -> dict[str, Any]:
-        """``expected``: whether the configuration has virtual routers at all."""
-        return {
-            "connected": self.connected,
-            "expected": expected,
-            "routers": self._routers,
-            **self._process,
-        }
+    async def refresh(self) -> None:
+        """Ask for a status; returns when it has come, or will not come in time."""
+        self._heard.clear()
+        if self.send({"type": "get"}):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), _ANSWER_S)
+
+    def status(self, now: Instant, *, expected: bool) -> dict[str, Any]:
+        """``expected``: whether the configuration has virtual routers at all.
+
+        While vrrpd is away its routers stand as they were last heard, and ``connected`` is false.
+        """
+        routers = [
+            {**router, "since_s": round(to_seconds(now) - router["since_monotonic_s"], 3)}
+            for router in self._routers
+        ]
+        return {"connected": self.connected, "expected": expected, "routers": routers, **self._process}
 
     def send(self, message: Message) -> bool:
         """False: nobody there."""
@@ -74,6 +88,7 @@ class VrrpdClient:
         if kind == "status":
             self._routers = message.get("routers", [])
             self._process = message.get("process", {})
+            self._heard.set()
         elif kind in ("releasing", "released"):
             task = asyncio.create_task(self._prepare(answer=kind == "releasing"))
             self._tasks.add(task)

@@ -24,7 +24,7 @@ class DirectorPort(Protocol):
     @property
     def vrrp(self) -> VrrpPort: ...
 
-    def status(self) -> dict[str, Any]: ...
+    async def status(self) -> dict[str, Any]: ...
 
 
 class ApiServer:
@@ -50,7 +50,7 @@ class ApiServer:
         await self._runner.cleanup()
 
     async def _status(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._director.status())
+        return web.json_response(await self._director.status())
 
     async def _release(self, _request: web.Request) -> web.Response:
         return self._order("release")

@@ -3,18 +3,19 @@
 import argparse
 import gc
 import os
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from lvsha.core.errors import ConfigErrors, ConfigProblem, KernelError, LvshaError
+from lvsha.core.errors import LvshaError
 
 SUMMARY = "run a director"
 
 _DEFAULT_FILE = "/etc/lvsha/lvsha.toml"
 _VRRPD_SILENCE_S = 3.0
 _DIRECTORD_SILENCE_S = 15.0
+_WORKERS = ("directord", "vrrpd")
+"""In the order of starting."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node", help="which of [directors] this is; default: by host name or own address")
     parser.add_argument(
         "--only",
-        choices=("vrrpd", "directord"),
+        choices=_WORKERS,
         help="run one of the two processes, as the systemd units do",
     )
     parser.add_argument("--run-dir", help="instead of [agent] run_dir: several agents on one machine")
@@ -39,30 +40,15 @@ def main(argv: list[str]) -> int:
     from lvsha.agent import vrrpd
     from lvsha.agent.journal import Journal
     from lvsha.agent.notify import Notifier
-    from lvsha.agent.supervisor import Supervisor, WorkerSpec, lock_run_dir
-    from lvsha.config.load import loads
-    from lvsha.config.settings import LogFormat, Settings
-    from lvsha.io.rtnl import RouteSocket
+    from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
+    from lvsha.cli import config_file
+    from lvsha.config.settings import Settings
 
-    path = Path(arguments.file)
-
-    def load() -> Settings:
-        try:
-            text = path.read_text()
-        except OSError as error:
-            raise LvshaError(f"{path}: {error.strerror}; name the configuration with -f FILE") from None
-        except UnicodeDecodeError as error:
-            raise ConfigErrors(
-                str(path), [ConfigProblem(path="", message=f"is not UTF-8 text: {error.reason}")]
-            ) from None
-        with RouteSocket() as routes:
-            local = {address.prefix.ip for address in routes.addresses()}
-        settings = loads(
-            text, str(path), arguments.node, hostname=socket.gethostname(), local_addresses=local
-        )
+    def load() -> Loaded:
+        settings, warnings = config_file.load(arguments.file, arguments.node)
         if arguments.run_dir:
             settings = replace(settings, agent=replace(settings.agent, run_dir=arguments.run_dir))
-        return settings
+        return Loaded(settings=settings, warnings=warnings)
 
     def run_directord(settings: Settings, control: object) -> int:
         from lvsha.agent import directord  # imports asyncio and aiohttp: only in its own process
@@ -70,11 +56,11 @@ def main(argv: list[str]) -> int:
         return directord.main(settings, control)  # type: ignore[arg-type]
 
     try:
-        settings = load()
-        run_dir = Path(settings.agent.run_dir)
+        loaded = load()
+        run_dir = Path(loaded.settings.agent.run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock = lock_run_dir(run_dir, arguments.only or "agent")
-    except (LvshaError, KernelError) as error:
+        locks = [lock_run_dir(run_dir, name) for name in _WORKERS if arguments.only in (None, name)]
+    except LvshaError as error:
         for line in str(error).splitlines():
             print(f"lvsha agent: {line}", file=sys.stderr)
         return 1
@@ -91,11 +77,12 @@ def main(argv: list[str]) -> int:
     gc.freeze()  # what is loaded now is shared with the workers and never collected again
     supervisor = Supervisor(
         specs=specs,
-        settings=settings,
+        loaded=loaded,
         load=load,
-        journal=Journal("agent", as_json=settings.agent.log_format is LogFormat.JSON),
+        journal=Journal("agent", loaded.settings.agent),
         notifier=Notifier.from_environment(),
     )
     status = supervisor.run()
-    os.close(lock)
+    for lock in locks:
+        os.close(lock)
     return status

@@ -1,4 +1,8 @@
-"""Asks the agent on this machine: HTTP over its Unix socket, with the standard library."""
+"""Asks the agent on this machine, with the standard library.
+
+directord answers HTTP on its Unix socket. While it is away, vrrpd answers for its
+part on its own (``agent.ipc``).
+"""
 
 import http.client
 import json
@@ -6,7 +10,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from lvsha.agent.ipc import LineBuffer, encode
 from lvsha.core.errors import LvshaError
+from lvsha.director.status import without_directord
 
 DEFAULT_RUN_DIR = "/run/lvsha"
 _TIMEOUT_S = 5.0
@@ -57,3 +63,55 @@ def ask(run_dir: str, method: str, path: str) -> Any:
     if response.status >= 400:
         raise AgentUnreachable(str(body.get("error", f"HTTP status {response.status}")))
     return body
+
+
+def ask_status(run_dir: str) -> Any:
+    """The status as ``director.status`` describes it, as far as the living processes know it.
+
+    Raises:
+        AgentUnreachable: neither answers.
+    """
+    try:
+        return ask(run_dir, "GET", "/v1/status")
+    except AgentUnreachable as why:
+        with _vrrpd(run_dir, why) as vrrpd:
+            return without_directord(_next_status(vrrpd, why), str(why))
+
+
+def order_role(run_dir: str, kind: str) -> None:
+    """``release`` or ``resume``; vrrpd takes the order itself while directord is away.
+
+    Raises:
+        AgentUnreachable: nobody took it.
+    """
+    try:
+        ask(run_dir, "POST", f"/v1/{kind}")
+    except AgentUnreachable as why:
+        with _vrrpd(run_dir, why) as vrrpd:
+            vrrpd.sendall(encode({"type": kind}))
+            vrrpd.sendall(encode({"type": "get"}))
+            _next_status(vrrpd, why)
+
+
+def _vrrpd(run_dir: str, why: AgentUnreachable) -> socket.socket:
+    """A connection to vrrpd; raises ``why`` when there is none to be had."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(_TIMEOUT_S)
+    try:
+        connection.connect(str(Path(run_dir) / "vrrpd.sock"))
+    except OSError:
+        connection.close()
+        raise why from None
+    return connection
+
+
+def _next_status(connection: socket.socket, why: AgentUnreachable) -> dict[str, Any]:
+    buffer = LineBuffer()
+    try:
+        while data := connection.recv(1 << 16):
+            for message in buffer.feed(data):
+                if message.get("type") == "status":
+                    return message
+    except (OSError, ValueError):
+        pass  # it went away, or is no vrrpd
+    raise why

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask
+from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, order_role
 
 SUMMARY = "hand the addresses over, or take part again"
 
@@ -21,7 +21,7 @@ def main(verb: str, argv: list[str]) -> int:
     parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
     arguments = parser.parse_args(argv)
     try:
-        ask(arguments.run_dir, "POST", f"/v1/{order}")
+        order_role(arguments.run_dir, order)
     except AgentUnreachable as error:
         print(f"lvsha {verb}: {error}", file=sys.stderr)
         return 1

@@ -5,13 +5,16 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask
+from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask_status
 
 SUMMARY = "show what a director does and whether all is well"
 
 Json = dict[str, Any]
+
+_CLEAR = "\x1b[H\x1b[2J"
+"""To the top left, and everything gone: ECMA-48's CUP and ED."""
 
 
 def ago(age_s: float | None) -> str:
@@ -32,15 +35,16 @@ def _table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     ]
 
 
-def _routers(vrrp: Json) -> list[str]:
+def _routers(vrrp: Json, peers: Sequence[Json]) -> list[str]:
+    names = {peer["address"]: peer["name"] for peer in peers}
     rows = [("VIRTUAL ROUTER", "STATE", "SINCE", "PRIORITY", "MASTER", "ADDRESSES")]
     for router in vrrp["routers"]:
         addresses = router["addresses"]
         shown = ", ".join(addresses[:3]) + (f" and {len(addresses) - 3} more" if len(addresses) > 3 else "")
-        master = "this one" if router["state"] == "MASTER" else (router.get("master") or "-")
-        rows.append(
-            (router["name"], router["state"], ago(router["since_s"]), str(router["priority"]), master, shown)
-        )
+        heard = router.get("master")
+        master = "this one" if router["state"] == "MASTER" else names.get(heard, heard) or "-"
+        state = router["state"] if vrrp["connected"] else f"was {router['state']}"
+        rows.append((router["name"], state, ago(router["since_s"]), str(router["priority"]), master, shown))
     return _table(rows)
 
 
@@ -89,7 +93,7 @@ def render(status: Json) -> str:
     lines = [f"director {status['node']}: {verdict}   (up {ago(status['uptime_s'])}, peers: {peers})"]
     lines += [f"  ! {problem}" for problem in status["problems"]]
     if status["vrrp"]["expected"]:
-        lines += ["", *_routers(status["vrrp"])]
+        lines += ["", *_routers(status["vrrp"], status["peers"])]
     sync = status["sync"]
     if sync["expected"]:
         running = ", ".join(
@@ -119,15 +123,26 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="of --watch, seconds (1)")
     parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
     arguments = parser.parse_args(argv)
+    if arguments.watch:
+        return _watch(arguments)
+    try:
+        status = ask_status(arguments.run_dir)
+    except AgentUnreachable as error:
+        print(f"lvsha status: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(status) if arguments.json else render(status))
+    return 0 if status["ok"] else 1
+
+
+def _watch(arguments: argparse.Namespace) -> NoReturn:
+    """Until interrupted; an agent that is away may come back."""
     while True:
         try:
-            status = ask(arguments.run_dir, "GET", "/v1/status")
+            status = ask_status(arguments.run_dir)
         except AgentUnreachable as error:
-            print(f"lvsha status: {error}", file=sys.stderr)
-            return 1
-        text = json.dumps(status) if arguments.json else render(status)
-        if not arguments.watch:
-            print(text)
-            return 0 if status["ok"] else 1
-        print(text if arguments.json else f"\x1b[H\x1b[2J{text}", flush=True)
+            status = {"ok": False, "problems": [str(error)]}
+            text = f"lvsha status: {error}"
+        else:
+            text = render(status)
+        print(json.dumps(status) if arguments.json else f"{_CLEAR}{text}", flush=True)
         time.sleep(max(0.1, arguments.interval))

@@ -3,9 +3,11 @@
 The keys are a contract: ``lvsha status --json`` and the API print this.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from lvsha.checker.check import Check
+from lvsha.config.settings import Director as DirectorRecord
 from lvsha.config.settings import RealServerSettings, ServiceSettings
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.director.desired import NUDGE_KEY
@@ -70,6 +72,11 @@ def destination_status(
     }
 
 
+def peers_status(peers: Sequence[DirectorRecord]) -> list[Json]:
+    """The other directors of the configuration."""
+    return [{"name": peer.name, "address": str(peer.address) if peer.address else None} for peer in peers]
+
+
 def service_status(settings: ServiceSettings, director: Director, table: Table, now: Instant) -> Json:
     """One virtual service and its realservers."""
     view = director.views()[settings.name]
@@ -127,3 +134,29 @@ def foreign_services(table: Table, director: Director) -> list[str]:
     """Services in the kernel that the configuration does not name."""
     ours = {settings.service.key for settings in director.settings.services} | {NUDGE_KEY}
     return [str(key) for key in table if key not in ours]
+
+
+def without_directord(heard: Json, why: str) -> Json:
+    """The whole picture while directord is away: vrrpd's status, and nothing known of the rest.
+
+    ``heard``: vrrpd's message; see ``agent.ipc``. ``why``: what came of asking directord.
+    """
+    process = heard.get("process", {})
+    vrrp = {"connected": True, "expected": True, "routers": heard.get("routers", []), **process}
+    sync = {"expected": False, "daemons": [], "missing": []}
+    lost = f"directord does not answer, checks and the kernel's table are not watched: {why}"
+    return {
+        "node": heard.get("node"),
+        "ok": False,
+        "problems": [lost, *problems([], vrrp, sync)],
+        "directord": False,
+        "uptime_s": process.get("uptime_s"),
+        "peers": heard.get("peers", []),
+        "vrrp": vrrp,
+        "sync": sync,
+        "services": [],
+        "foreign_services": [],
+        "checks": 0,
+        "kernel_writes": None,
+        "events": [],
+    }

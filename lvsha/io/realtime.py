@@ -1,0 +1,54 @@
+"""Being run when it is time, on a machine that is busy with something else.
+
+A MASTER that does not get the processor for three adverts has lost its place. So
+vrrpd asks for round-robin real-time scheduling, and for its memory to stay in
+memory. What the system refuses is said, and nothing else changes.
+"""
+
+import ctypes
+import os
+import resource
+
+PRIORITY = 10
+"""Of 1-99: before everything that is not real-time, after the kernel's own threads."""
+RUNAWAY_S = 3
+"""Of processor time without ever waiting: then the kernel ends us (SIGXCPU), and a successor starts."""
+
+_MCL_CURRENT = 1
+_MCL_FUTURE = 2
+_MCL_ONFAULT = 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run_first() -> str:
+    """Round-robin at ``PRIORITY``, for this process and not for its children.
+
+    Returns:
+        Why not, and what to do about it; empty when it is so.
+    """
+    try:
+        # The limit comes first: a real-time process that never waits leaves nobody else the processor.
+        _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+        resource.setrlimit(resource.RLIMIT_RTTIME, (RUNAWAY_S * 1_000_000, hard))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+    except (OSError, ValueError) as error:
+        return (
+            f"real-time scheduling: {getattr(error, 'strerror', None) or error}; "
+            f"give the unit LimitRTPRIO={PRIORITY}, a container --cap-add SYS_NICE"
+        )
+    return ""
+
+
+def lock_memory() -> str:
+    """Keep every page that was touched once in memory.
+
+    Returns:
+        Why not, and what to do about it; empty when it is so.
+    """
+    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+        if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+            return ""
+        # With a limit, growing beyond it later would be an error instead of a page in swap.
+        _libc.munlockall()
+    return "memory may be swapped out; give the unit LimitMEMLOCK=infinity, a container --cap-add IPC_LOCK"
