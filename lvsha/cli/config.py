@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lvsha.cli import config_convert
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 SUMMARY = "check, show and compare configurations"
@@ -20,7 +21,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check, show and compare configurations. Nothing here touches a running director.",
         epilog="example: lvsha config check /etc/lvsha/lvsha.toml",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="check|show|diff|schema")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="check|show|diff|convert|schema")
 
     def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, epilog=f"example: {example}")
@@ -58,12 +59,25 @@ def _parser() -> argparse.ArgumentParser:
         "lvsha config schema > lvsha.schema.json",
     )
     schema.add_argument("--markdown", action="store_true", help="print the reference page instead")
+    convert = verb(
+        "convert",
+        "Read the configuration of keepalived, ldirectord, ipvsadm or the LVS configure script, and print it"
+        " as lvsha's; what changes or is lost goes to stderr. Exit 1: something that matters is lost.",
+        config_convert.EXAMPLE,
+    )
+    config_convert.add_arguments(convert)
     return parser
 
 
 def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
-    run = {"check": _check, "show": _show, "diff": _diff, "schema": _schema}[arguments.verb]
+    run = {
+        "check": _check,
+        "show": _show,
+        "diff": _diff,
+        "convert": config_convert.main,
+        "schema": _schema,
+    }[arguments.verb]
     try:
         return run(arguments)
     except ConfigErrors as refusal:

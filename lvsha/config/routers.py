@@ -133,6 +133,7 @@ class Routers:
             strict_addresses=pick(vrrp, defaults, "strict_addresses"),
             no_address_detection=pick(vrrp, defaults, "no_address_detection"),
             release_deadline=pick(vrrp, defaults, "release_deadline"),
+            lease=pick(vrrp, defaults, "lease"),
             garp=GarpSettings(
                 repeat=garp.repeat,
                 interval=garp.interval,

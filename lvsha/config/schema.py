@@ -522,6 +522,14 @@ class VrrpDefaults(Table):
         default=SECOND,
         description="How long a planned hand-over keeps the addresses while nobody else has taken them.",
     )
+    lease: Duration = Field(
+        default=3 * SECOND,
+        description=(
+            "How long the kernel keeps the addresses of a MASTER whose process is frozen or dead; it"
+            " is renewed four times in that while, and a restart within it goes unnoticed. Whole"
+            " seconds, as the kernel counts; `0`: until somebody removes them."
+        ),
+    )
     garp: Garp = Field(default=Garp(), description="Announcements to neighbours.")
 
 

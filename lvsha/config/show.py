@@ -131,6 +131,7 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "strict_addresses": router.strict_addresses,
             "no_address_detection": router.no_address_detection,
             "release_deadline": duration_text(router.release_deadline),
+            "lease": duration_text(router.lease),
             "garp": {
                 "repeat": router.garp.repeat,
                 "interval": duration_text(router.garp.interval),
@@ -285,13 +286,14 @@ def to_toml(tables: Mapping[str, Any]) -> str:
     blocks = []
     for name, value in tables.items():
         if isinstance(value, dict):
-            blocks.append(_block(f"[{_key(name)}]", value))
+            blocks.append(block_text(f"[{_key(name)}]", value))
         else:
-            blocks += [_block(f"[[{_key(name)}]]", table) for table in value]
+            blocks += [block_text(f"[[{_key(name)}]]", table) for table in value]
     return "\n".join(blocks)
 
 
-def _block(header: str, table: Mapping[str, Any]) -> str:
+def block_text(header: str, table: Mapping[str, Any]) -> str:
+    """One table under its header; lists of tables one a line."""
     lines = [header]
     for key, value in table.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):

@@ -1,0 +1,363 @@
+"""The way back: one director's settings as keepalived.conf, or as rules for ``ipvsadm -R``.
+
+What the other program cannot do comes back beside the text.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+from lvsha.checker.pool import OnFailure
+from lvsha.checker.settings import (
+    CheckKind,
+    CheckSettings,
+    DnsOptions,
+    ExecOptions,
+    HttpOptions,
+    SmtpOptions,
+    UdpOptions,
+)
+from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
+from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
+from lvsha.core.addr import AF_INET, endpoint_text
+from lvsha.core.instant import to_seconds
+from lvsha.ipvs.model import Destination, ForwardingMethod, Service, ServiceFlags, ServiceKey
+from lvsha.vrrp.settings import RouterSettings
+
+Exported = tuple[str, tuple[str, ...]]
+"""Text, and one line for each thing that is lost."""
+
+
+def _word(words: dict[str, Any], value: object) -> str:
+    return next(word for word, meaning in words.items() if meaning == value)
+
+
+# --- ipvsadm -----------------------------------------------------------------------------------------
+
+_SERVICE_OPTION: Final = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+_METHOD_OPTION: Final = {"dr": "-g", "nat": "-m", "tun": "-i"}
+
+
+def to_ipvsadm(settings: Settings) -> Exported:
+    """Rules as ``ipvsadm -S -n`` writes them, each realserver with its full weight."""
+    lines = []
+    lost = [f"vrrp {router.name}: ipvsadm moves no addresses" for router in settings.routers]
+    for service in settings.services:
+        key = service.service.key
+        lines.append(" ".join(["-A", *_key_words(key), *_service_words(service.service)]))
+        for realserver in service.realservers:
+            lines.append(" ".join(["-a", *_key_words(key), *_server_words(realserver.destination, key)]))
+            if realserver.check is not None:
+                lost.append(f"{service.name} {realserver.name}: ipvsadm checks nothing")
+        if service.sorry is not None:
+            lost.append(f"{service.name}: ipvsadm knows no sorry server")
+    return "".join(f"{line}\n" for line in lines), tuple(lost)
+
+
+def _key_words(key: ServiceKey) -> list[str]:
+    if key.address is None:
+        return ["-f", str(key.fwmark), *([] if key.family == AF_INET else ["-6"])]
+    return [_SERVICE_OPTION[_word(PROTOCOLS, key.protocol)], endpoint_text(key.address, key.port)]
+
+
+def _service_words(service: Service) -> list[str]:
+    words = ["-s", service.scheduler]
+    if service.persistence_timeout_s is not None:
+        words += ["-p", str(service.persistence_timeout_s)]
+        if service.netmask is not None:
+            words += ["-M", _netmask(service)]
+    if service.pe_name is not None:
+        words += ["--pe", service.pe_name]
+    if ServiceFlags.ONE_PACKET in service.flags:
+        words.append("-o")
+    flags = [f"{service.scheduler}-{name}" for flag, name in _FLAG_NAMES if flag in service.flags]
+    return [*words, "-b", ",".join(flags)] if flags else words
+
+
+_FLAG_NAMES: Final = ((FALLBACK, "fallback"), (HASH_PORT, "port"))
+
+
+def _netmask(service: Service) -> str:
+    assert service.netmask is not None, "asked for where there is one"
+    is_ipv4 = service.key.family == AF_INET
+    return str(IPv4Address(service.netmask)) if is_ipv4 else str(service.netmask)
+
+
+def _server_words(destination: Destination, key: ServiceKey) -> list[str]:
+    method = _word(METHODS, destination.method)
+    where = endpoint_text(destination.address, destination.port or key.port)
+    words = ["-r", where, _METHOD_OPTION[method], "-w", str(destination.weight)]
+    if destination.upper_threshold:
+        words += ["-x", str(destination.upper_threshold)]
+    if destination.lower_threshold:
+        words += ["-y", str(destination.lower_threshold)]
+    if method == "tun" and (kind := _word(TUNNEL_TYPES, destination.tun_type)) != "ipip":
+        words += ["--tun-type", kind]
+        if destination.tun_port:
+            words += ["--tun-port", str(destination.tun_port)]
+        words.append(
+            {"none": "--tun-nocsum"}.get(flag := _word(TUNNEL_FLAGS, destination.tun_flags), f"--tun-{flag}")
+        )
+    return words
+
+
+# --- keepalived --------------------------------------------------------------------------------------
+
+
+def to_keepalived(settings: Settings) -> Exported:
+    """A keepalived.conf for one director."""
+    writer = _Keepalived(settings)
+    return writer.text(), tuple(writer.lost)
+
+
+class _Keepalived:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lines: list[str] = []
+        self._depth = 0
+        self.lost: list[str] = []
+
+    def text(self) -> str:
+        settings = self._settings
+        with self._block("global_defs"):
+            self._globals()
+        for router in settings.routers:
+            with self._block(f"vrrp_instance {_quoted(router.name)}"):
+                self._router(router)
+        for service in settings.services:
+            with self._block(f"virtual_server {_virtual(service.service.key)}"):
+                self._service(service)
+        return "\n".join(self._lines) + "\n"
+
+    @contextmanager
+    def _block(self, header: str) -> Iterator[None]:
+        if self._depth == 0 and self._lines:
+            self._lines.append("")
+        self._line(header + " {")
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self._line("}")
+
+    def _line(self, *words: object) -> None:
+        self._lines.append("    " * self._depth + " ".join(map(str, words)))
+
+    def _globals(self) -> None:
+        settings = self._settings
+        self._line("router_id", _quoted(settings.node))
+        if settings.sync is not None:
+            words = ["lvs_sync_daemon", settings.sync.interface, "id", settings.sync.syncid]
+            for word, value in (
+                ("maxlen", settings.sync.maxlen),
+                ("port", settings.sync.port),
+                ("ttl", settings.sync.ttl),
+                ("group", settings.sync.group),
+            ):
+                if value is not None:
+                    words += [word, value]
+            self._line(*words)
+        if settings.timeouts is not None:
+            pairs = (
+                ("tcp", settings.timeouts.tcp_s),
+                ("tcpfin", settings.timeouts.tcp_fin_s),
+                ("udp", settings.timeouts.udp_s),
+            )
+            words = [str(word) for pair in pairs if pair[1] for word in pair]
+            if words:
+                self._line("lvs_timeouts", *words)
+
+    def _router(self, router: RouterSettings) -> None:
+        self._line("state", "MASTER" if router.priority == 255 else "BACKUP")
+        self._line("interface", router.interface)
+        self._line("virtual_router_id", router.vrid)
+        self._line("priority", router.priority)
+        self._line("version", router.version)
+        self._line("advert_int", f"{to_seconds(router.advert_interval):g}")
+        if not router.preempts:
+            self._line("nopreempt")
+        elif router.preempt_delay:
+            self._line("preempt_delay", f"{to_seconds(router.preempt_delay):g}")
+        if router.source_address is not None:
+            self._line("unicast_src_ip" if router.unicast_peers else "mcast_src_ip", router.source_address)
+        if router.unicast_peers:
+            with self._block("unicast_peer"):
+                self._values(router.unicast_peers)
+        if router.password is not None:
+            with self._block("authentication"):
+                self._line("auth_type PASS")
+                self._line("auth_pass", _quoted(router.password))
+        with self._block("virtual_ipaddress"):
+            self._values(router.addresses)
+        if router.excluded_addresses:
+            with self._block("virtual_ipaddress_excluded"):
+                self._values(router.excluded_addresses)
+
+    def _values(self, values: Any) -> None:
+        for value in values:
+            self._line(value)
+
+    def _service(self, settings: ServiceSettings) -> None:
+        service, key = settings.service, settings.service.key
+        if key.address is None:
+            self._line("ip_family", "inet" if key.family == AF_INET else "inet6")
+        else:
+            self._line("protocol", _word(PROTOCOLS, key.protocol).upper())
+        self._line("lvs_sched", service.scheduler)
+        for flag, name in _FLAG_NAMES:
+            if flag in service.flags:
+                self._line(f"{service.scheduler}-{name}")
+        if ServiceFlags.ONE_PACKET in service.flags:
+            self._line("ops")
+        if service.persistence_timeout_s is not None:
+            self._line("persistence_timeout", service.persistence_timeout_s)
+            if service.netmask is not None:
+                self._line("persistence_granularity", _netmask(service))
+        if service.pe_name is not None:
+            self._line("persistence_engine", service.pe_name)
+        pool = settings.pool
+        self._line("quorum", pool.quorum)
+        if pool.hysteresis:
+            self._line("hysteresis", pool.hysteresis)
+        if pool.on_failure is OnFailure.WEIGHT_ZERO:
+            self._line("inhibit_on_failure")
+        for what, is_set in (
+            ("slow_start", pool.slow_start),
+            ("minimum_pooled_percent", pool.minimum_pooled_percent),
+        ):
+            if is_set:
+                self.lost.append(f"{settings.name}: keepalived has no {what}")
+        if settings.sorry is not None:
+            sorry = settings.sorry
+            self._line("sorry_server", sorry.address, sorry.port or key.port)
+            self._line("sorry_server_lvs_method", _method(sorry))
+        for realserver in settings.realservers:
+            where = f"{realserver.destination.address} {realserver.destination.port or key.port}"
+            with self._block(f"real_server {where}"):
+                self._real_server(settings, realserver)
+
+    def _real_server(self, settings: ServiceSettings, realserver: RealServerSettings) -> None:
+        destination = realserver.destination
+        self._line("weight", destination.weight)
+        self._line("lvs_method", _method(destination))
+        if destination.upper_threshold:
+            self._line("uthreshold", destination.upper_threshold)
+        if destination.lower_threshold:
+            self._line("lthreshold", destination.lower_threshold)
+        check = realserver.check
+        if check is None:
+            return
+        keyword = _CHECKERS.get(check.kind)
+        if keyword is None:
+            self.lost.append(
+                f"{settings.name} {realserver.name}: keepalived has no {check.kind} check; none is made"
+            )
+            return
+        with self._block(keyword):
+            self._check(check, destination, settings.service.key)
+
+    def _check(self, check: CheckSettings, destination: Destination, key: ServiceKey) -> None:
+        timeout = "misc_timeout" if check.kind is CheckKind.EXEC else "connect_timeout"
+        self._line("delay_loop", f"{to_seconds(check.interval):g}")
+        self._line(timeout, f"{to_seconds(check.timeout):g}")
+        self._line("retry", check.fall - 1)
+        self._line("delay_before_retry", f"{to_seconds(check.fast_interval):g}")
+        if check.initial == "down":
+            self._line("alpha")
+        if check.kind is not CheckKind.EXEC:
+            if check.address != destination.address:
+                self._line("connect_ip", check.address)
+            if check.port and check.port != (destination.port or key.port):
+                self._line("connect_port", check.port)
+        for words in _option_lines(check):
+            if isinstance(words, str):
+                self.lost.append(f"{check.kind} {check.address}: {words}")
+            else:
+                self._line(*words)
+        if isinstance(check.options, HttpOptions):
+            options = check.options
+            with self._block("url"):
+                self._url(options)
+
+    def _url(self, options: HttpOptions) -> None:
+        self._line("path", _quoted(options.path))
+        self._line(
+            "status_code", *(f"{low}" if low == high else f"{low}-{high}" for low, high in options.statuses)
+        )
+        if options.host is not None:
+            self._line("virtualhost", _quoted(options.host))
+        if options.digest is not None and len(options.digest) == 32:
+            self._line("digest", options.digest)
+        pattern = options.body_regex or options.body_regex_absent
+        if pattern is not None:
+            self._line("regex", _quoted(pattern))
+            if options.body_regex is None:
+                self._line("regex_no_match")
+
+
+_CHECKERS: Final = {
+    CheckKind.TCP: "TCP_CHECK",
+    CheckKind.HTTP: "HTTP_GET",
+    CheckKind.HTTPS: "SSL_GET",
+    CheckKind.SMTP: "SMTP_CHECK",
+    CheckKind.DNS: "DNS_CHECK",
+    CheckKind.UDP: "UDP_CHECK",
+    CheckKind.PING: "PING_CHECK",
+    CheckKind.EXEC: "MISC_CHECK",
+}
+
+
+def _option_lines(check: CheckSettings) -> Iterator[tuple[object, ...] | str]:
+    """Lines of a checker; a text is something that is lost."""
+    options = check.options
+    if isinstance(options, HttpOptions):
+        yield ("http_protocol", options.version)
+        if options.method != "GET" or options.headers or options.body or options.authorization:
+            yield "keepalived asks with a plain GET"
+        if check.kind is CheckKind.HTTPS:
+            yield ("enable_sni",)
+            if options.tls.verify:
+                yield "keepalived verifies no certificate"
+    elif isinstance(options, SmtpOptions):
+        yield ("helo_name", _quoted(options.helo_name))
+    elif isinstance(options, DnsOptions):
+        yield ("type", options.type)
+        yield ("name", options.name)
+        if options.expect is not None:
+            yield "keepalived expects no certain answer"
+    elif isinstance(options, UdpOptions):
+        if options.payload:
+            yield ("payload", options.payload.hex())
+        if options.require_reply:
+            yield ("require_reply", options.expect.hex() if options.expect is not None else "")
+    elif isinstance(options, ExecOptions):
+        yield (
+            "misc_path",
+            '"' + " ".join(f"'{word}'" if " " in word else word for word in options.argv) + '"',
+        )
+        if options.user is not None:
+            yield ("user", options.user)
+        if options.weight_from_exit:
+            yield ("misc_dynamic",)
+
+
+def _method(destination: Destination) -> str:
+    method = _word(METHODS, destination.method).upper()
+    if destination.method is not ForwardingMethod.TUNNEL:
+        return method
+    kind = _word(TUNNEL_TYPES, destination.tun_type)
+    words = [method, "type", kind]
+    if kind == "gue":
+        words += ["port", str(destination.tun_port)]
+    flag = _word(TUNNEL_FLAGS, destination.tun_flags)
+    return " ".join([*words, *([] if flag == "none" or kind == "ipip" else [flag])])
+
+
+def _virtual(key: ServiceKey) -> str:
+    return f"fwmark {key.fwmark}" if key.address is None else f"{key.address} {key.port}"
+
+
+def _quoted(text: str) -> str:
+    if text and all(character.isalnum() or character in "-_./:@" for character in text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,193 @@
+"""Every keyword of keepalived.conf by name, and what becomes of it.
+
+The names are those that keepalived 2.2.7 knows (keepalived.conf(5) and the
+program itself) and the ones that 2.3 and 2.4 added. A keyword is carried over
+by an importer's method, or it stands here with the reason why not.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Reason(NamedTuple):
+    """Why a keyword is left out."""
+
+    text: str
+    matters: bool = True
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+CARRIED: Final = {
+    "global": _words(
+        "global_defs router_id lvs_sync_daemon lvs_timeouts lvs_flush_on_stop vrrp_version"
+        " default_interface vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh"
+        " vrrp_garp_interval vrrp_strict vrrp_check_unicast_src vrrp_skip_check_adv_addr vrrp_iptables"
+        " nftables lvs_flush script_user"
+    ),
+    "vrrp": _words(
+        "vrrp_instance state interface virtual_router_id priority advert_int authentication auth_type"
+        " auth_pass"
+        " virtual_ipaddress virtual_ipaddress_excluded unicast_peer unicast_src_ip mcast_src_ip nopreempt"
+        " preempt preempt_delay version native_ipv6 garp_master_delay garp_master_repeat garp_master_refresh"
+        " lvs_sync_daemon_interface skip_check_adv_addr strict_mode accept min_ttl v3_checksum_as_v2"
+    ),
+    "lvs": _words(
+        "virtual_server virtual_server_group real_server sorry_server lvs_sched lb_algo lvs_method lb_kind"
+        " protocol persistence_timeout persistence_granularity persistence_engine ops flag-1 flag-2 sh-port"
+        " sh-fallback mh-port mh-fallback quorum hysteresis alpha inhibit_on_failure weight uthreshold"
+        " lthreshold ip_family virtualhost sorry_server_lvs_method delay_loop connect_timeout retry"
+        " delay_before_retry fwmark group nb_get_retry snmp_name"
+    ),
+    "check": _words(
+        "TCP_CHECK HTTP_GET SSL_GET SMTP_CHECK DNS_CHECK UDP_CHECK PING_CHECK MISC_CHECK url path digest"
+        " status_code regex regex_no_match http_protocol enable_sni sni_name connect_ip connect_port bindto"
+        " bind_port bind_if host helo_name type name misc_path misc_timeout misc_dynamic user payload"
+        " require_reply min_reply_length max_reply_length SSL ca certificate key"
+    ),
+}
+"""By the block they stand in. Checks also take the timers of ``lvs``."""
+
+_ITSELF = "lvsha needs no setting for it"
+_NO_SNMP = "there is no SNMP and no D-Bus: `lvsha status --json` says what they said"
+_MAIL = "lvsha sends no mail: forward its log events (vrrp.*, check.*) with your journal's tools"
+_HOOK = "no script is run: follow the journal's events, or `lvsha status --watch --json`"
+_TRACK = "tracking is not carried over: see `lvsha config schema --markdown` for what can be tracked"
+_ROUTES = "routes and rules do not move with the addresses: put them on both directors"
+_STATIC = "belongs to the machine's network set-up (ifupdown, systemd-networkd): put it there"
+_VMAC = "addresses are announced with the interface's own MAC; gratuitous ARP moves them"
+_BFD = "there is no BFD: a 10 ms advert_interval finds a dead director as fast"
+_FIREWALL = "virtual addresses answer; drop what you do not want with your own nftables rules"
+
+REASONS: Final[dict[str, Reason]] = {
+    word: reason
+    for words, reason in (
+        # global
+        (
+            "notification_email notification_email_from smtp_server smtp_helo_name smtp_connect_timeout"
+            " smtp_alert smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails",
+            Reason(_MAIL, matters=False),
+        ),
+        (
+            "snmp_socket enable_snmp_vrrp enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2"
+            " enable_snmp_rfcv3"
+            " enable_traps enable_snmp_keepalived snmp_server enable_dbus dbus_service_name"
+            " dbus_no_interface_name"
+            " snmp_vs_stats_update_interval snmp_rs_stats_update_interval",
+            Reason(_NO_SNMP, matters=False),
+        ),
+        (
+            "process_names process_name vrrp_process_name checker_process_name bfd_process_name vrrp_priority"
+            " checker_priority bfd_priority vrrp_no_swap checker_no_swap bfd_no_swap vrrp_cpu_affinity"
+            " checker_cpu_affinity bfd_cpu_affinity vrrp_rt_priority checker_rt_priority bfd_rt_priority"
+            " vrrp_rlimit_rttime checker_rlimit_rttime bfd_rlimit_rttime vrrp_rlimit_rtime"
+            " checker_rlimit_rtime"
+            " bfd_rlimit_rtime max_auto_priority min_auto_priority_delay child_wait_time use_pid_dir"
+            " vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs"
+            " vrrp_netlink_monitor_rcv_bufs_force lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force"
+            " lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs"
+            " process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier kernel_rx_buf_size"
+            " random_seed umask tmp_config_directory config_save_dir data_use_instance log_unknown_vrids"
+            " checker_log_all_failures log_all_failures rs_init_notifies fifo_write_vrrp_states_on_reload"
+            " reload_check_config reload_time_file reload_repeat reload_file include_check json_version"
+            " state_dump_file stats_dump_file json_dump_file iproute_usr_dir iproute_etc_dir debug"
+            " linkbeat_use_polling linkbeat_interfaces linkbeat_miimon vrrp_min_garp enable_script_security"
+            " dynamic_interfaces use_symlink_paths disable_local_igmp vrrp_notify_priority_changes"
+            " notify_priority_changes check_unicast_src promote_secondaries old_unicast_checksum hashed"
+            " nftables_counters nftables_ifindex nftables_priority instance warmup fast_recovery"
+            " vrrp_ipsets namespace_with_ipsets tls_compliant regex_stack omega ha_suspend",
+            Reason(_ITSELF, matters=False),
+        ),
+        (
+            "nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark",
+            Reason("each address of a group becomes a service of its own", matters=False),
+        ),
+        (
+            "startup_script startup_script_timeout shutdown_script shutdown_script_timeout",
+            Reason("put it into a drop-in of the unit (ExecStartPre=, ExecStopPost=)"),
+        ),
+        (
+            "notify_fifo notify_fifo_script vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo"
+            " lvs_notify_fifo_script notify notify_master notify_backup notify_fault notify_stop"
+            " notify_deleted"
+            " notify_master_rx_lower_pri notify_up notify_down quorum_up quorum_down",
+            Reason(_HOOK),
+        ),
+        (
+            "net_namespace net_namespace_ipvs",
+            Reason("start the agent inside the namespace: `ip netns exec NAME lvsha agent`"),
+        ),
+        (
+            "vrrp_mcast_group4 vrrp_mcast_group6 mcast_dst_ip",
+            Reason("adverts go to the group of the RFC (224.0.0.18, ff02::12), or to unicast_peers"),
+        ),
+        (
+            "vrrp_garp_master_refresh_repeat garp_master_refresh_repeat vrrp_garp_lower_prio_delay"
+            " vrrp_garp_lower_prio_repeat garp_lower_prio_delay garp_lower_prio_repeat vrrp_garp_extra_if"
+            " garp_extra_if vrrp_gna_interval garp_group garp_interval gna_interval interfaces",
+            Reason("[[vrrp]].garp paces every announcement: repeat, interval, refresh", matters=False),
+        ),
+        (
+            "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert lower_prio_no_advert"
+            " higher_prio_send_advert"
+            " vrrp_down_timer_adverts down_timer_adverts timer_expired_backup thread_timer_expired"
+            " owner_ignore_adverts unicast_ttl",
+            Reason("lvsha does as RFC 9568 says here", matters=False),
+        ),
+        ("vrrp_startup_delay vrrp_delay_after_boot", Reason("order the unit after what it waits for")),
+        ("interface_up_down_delays", Reason("a lost link counts at once")),
+        ("static_ipaddress static_routes static_rules", Reason(_STATIC)),
+        (
+            "track_group track_interface track_script track_file track_process track_bfd vrrp_script"
+            " vrrp_track_file vrrp_track_process script interval timeout rise fall init_fail file init_file"
+            " process param_match quorum_max fork_delay terminate_delay delay full_command FILE_CHECK reverse"
+            " track_src_ip unicast_fault_no_peer dont_track_primary overwrite",
+            Reason(_TRACK),
+        ),
+        # vrrp
+        (
+            "vrrp_sync_group sync_group_tracking_weight global_tracking",
+            Reason(
+                "instances change their roles each alone: put the addresses of one interface into one"
+                " [[vrrp]];"
+                " its excluded_addresses move with it"
+            ),
+        ),
+        ("virtual_routes virtual_rules", Reason(_ROUTES)),
+        (
+            "use_vmac use_vmac_addr use_ipvlan vmac_xmit_base vmac_prefix vmac_addr_prefix vrf",
+            Reason(_VMAC),
+        ),
+        ("no_accept no_virtual_ipaddress", Reason(_FIREWALL)),
+        (
+            "auth_hmac active_key anti_replay time_window mode",
+            Reason("keepalived's HMAC is a draft of its own: both directors have to run lvsha first"),
+        ),
+        # bfd
+        (
+            "bfd_instance BFD_CHECK neighbor_ip source_ip min_rx min_tx idle_tx multiplier passive ttl"
+            " hoplimit"
+            " max_hops checker",
+            Reason(_BFD),
+        ),
+        # lvs
+        (
+            "sorry_server_inhibit",
+            Reason("a sorry server comes and goes with the quorum", matters=False),
+        ),
+        ("flag-3", Reason("no scheduler knows this flag", matters=False)),
+        (
+            "regex_options regex_min_offset regex_max_offset",
+            Reason("write the options into the expression (Python syntax): body_regex = '(?i)...'"),
+        ),
+        ("password", Reason("a key with a password cannot be used: remove it (openssl pkey)")),
+    )
+    for word in words.split()
+}
+"""By name; a word that is known in several blocks has one reason."""
+
+
+def known() -> frozenset[str]:
+    """All keywords that are known by name."""
+    return frozenset().union(*CARRIED.values(), REASONS)
