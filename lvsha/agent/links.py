@@ -4,10 +4,11 @@ Read afresh whenever the route monitor says that something changed; between two
 changes every question is answered from memory.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lvsha.core.addr import Address
-from lvsha.io.rtnl import InterfaceAddress, Link, RouteSocket
+from lvsha.io.rtnl import AddressAdded, InterfaceAddress, Link, RouteEvent, RouteSocket
 from lvsha.vrrp.settings import Prefix
 
 
@@ -23,6 +24,15 @@ class InterfaceView:
     """Why no router can work here, and what to do; empty when one can."""
 
 
+def _key(address: InterfaceAddress) -> tuple[object, ...]:
+    """All but its life time."""
+    prefix = address.prefix
+    return (
+        *(address.index, prefix.ip.packed, prefix.network.prefixlen),
+        *(address.is_primary, address.is_tentative, address.is_duplicate),
+    )
+
+
 class InterfaceTable:
     """What the kernel said at the last ``refresh``."""
 
@@ -30,6 +40,7 @@ class InterfaceTable:
         self._routes = routes
         self._links: dict[str, Link] = {}
         self._addresses: dict[str, list[InterfaceAddress]] = {}
+        self._known: set[tuple[object, ...]] = set()
 
     def refresh(self) -> None:
         """List links and addresses. Raises: KernelError."""
@@ -40,6 +51,14 @@ class InterfaceTable:
             link = links.get(address.index)
             if link is not None:
                 self._addresses[link.name].append(address)
+        self._known = {_key(address) for several in self._addresses.values() for address in several}
+
+    def is_news(self, events: Sequence[RouteEvent]) -> bool:
+        """Whether they tell more than a renewal of what is known: most of them are our own leases."""
+        for event in events:
+            if not isinstance(event, AddressAdded) or _key(event.address) not in self._known:
+                return True
+        return False
 
     def mac(self, interface: str) -> bytes:
         """Empty where there is none."""

@@ -36,16 +36,18 @@ from lvsha.director.status import peers_status
 from lvsha.io.capabilities import Capability, require_capabilities
 from lvsha.io.reactor import Reactor, monotonic
 from lvsha.io.realtime import lock_memory, run_first
-from lvsha.io.rtnl import RouteMonitor, RouteSocket
+from lvsha.io.rtnl import FOREVER_S, RouteMonitor, RouteSocket
 from lvsha.io.sockets import VRRP_GROUP_4, VRRP_GROUP_6, ArpSocket, NeighborSocket, VrrpSocket
 from lvsha.vrrp.announce import Announcer
 from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.conflict import ConflictWatch
 from lvsha.vrrp.endpoint import Endpoint
+from lvsha.vrrp.lease import Leases
 from lvsha.vrrp.outputs import (
     AddAddresses,
     Announce,
     RemoveAddresses,
+    RenewAddresses,
     SendAdvertisement,
     SendGratuitousArp,
     SendNeighborAdvertisement,
@@ -118,6 +120,7 @@ class Vrrpd:
         self.routers: dict[str, VirtualRouter] = {}
         self.ports: dict[tuple[str, int], _Port] = {}
         self.announcer = Announcer()
+        self.leases = Leases()
         self.complaints = Complaints()
         self.faults: dict[str, str] = {}
         self.started = monotonic()
@@ -218,6 +221,7 @@ class Vrrpd:
             self._held,
             self._flushing,
             self.announcer.deadline,
+            self.leases.deadline,
             *(router.deadline for router in self.routers.values()),
         )
 
@@ -226,6 +230,10 @@ class Vrrpd:
         for router in list(self.routers.values()):
             if router.deadline is not None and now >= router.deadline:
                 self._perform(router, router.on_deadline(now), now)
+        if self.leases.deadline is not None and now >= self.leases.deadline:
+            for order in self.leases.on_deadline(now):
+                assert isinstance(order, RenewAddresses), "leases ask for nothing else"
+                self._perform(self.routers[order.router], [order], now)
         if self.announcer.deadline is not None and now >= self.announcer.deadline:
             self._announce(self.announcer.on_deadline(now))
         if self._held is not None and now >= self._held:
@@ -325,8 +333,8 @@ class Vrrpd:
 
     def _on_routes(self) -> None:
         """Something about interfaces or addresses changed: look, and tell the routers."""
-        self.monitor.read()
-        self._look(monotonic())
+        if self.interfaces.is_news(self.monitor.read()):
+            self._look(monotonic())
 
     def _look(self, now: Instant) -> None:
         self.interfaces.refresh()
@@ -377,7 +385,9 @@ class Vrrpd:
                 errno = self._send(router, output.priority)
                 self._note(router, now)
             elif isinstance(output, AddAddresses):
-                errno = self._bind(settings, output)
+                errno = self._bind(settings, output, settings.lease)
+            elif isinstance(output, RenewAddresses):
+                errno = self._bind(settings, output, output.lease)
             elif isinstance(output, RemoveAddresses):
                 errno = self._unbind(settings, output)
             elif isinstance(output, Announce):
@@ -392,6 +402,8 @@ class Vrrpd:
                 errno = 0
             if errno and isinstance(output, Action):
                 pending += router.on_action_failed(output, errno, now)
+        held = settings.bound_addresses if router.holds_addresses else ()
+        self.leases.hold(settings.name, held, settings.lease, now)
         if changed:
             self._note(router, now)
             port = self.ports.get((settings.interface, settings.family))
@@ -410,6 +422,7 @@ class Vrrpd:
             rounds=order.rounds,
             garp=settings.garp,
             now=now,
+            again=order.again,
         )
         return 0
 
@@ -436,10 +449,11 @@ class Vrrpd:
                 errno = error.errno or 5
         return 0 if reached else errno
 
-    def _bind(self, settings: RouterSettings, output: AddAddresses) -> int:
+    def _bind(self, settings: RouterSettings, output: AddAddresses | RenewAddresses, lease: int) -> int:
         failures = self.routes.add_addresses(
             [(settings.interface, prefix) for prefix in output.addresses],
             nodad=settings.no_address_detection,
+            valid_s=lease // SECOND or FOREVER_S,
         )
         return self._first_errno("vrrp.bind_failed", settings, failures)
 

@@ -50,7 +50,8 @@ _NODAD = 0x002
 _DADFAILED = 0x008
 _TENTATIVE = 0x040
 _NOPREFIXROUTE = 0x200
-_FOREVER = 0xFFFFFFFF
+FOREVER_S = 0xFFFFFFFF
+"""A life time without an end."""
 
 _READ_AT_ONCE = 256
 
@@ -186,14 +187,14 @@ class AddressDecoder:
             prefix = IPv6Interface((packed, length))
         else:
             return None
-        valid = _CACHEINFO.unpack(cacheinfo)[1] if len(cacheinfo) == _CACHEINFO.size else _FOREVER
+        valid = _CACHEINFO.unpack(cacheinfo)[1] if len(cacheinfo) == _CACHEINFO.size else FOREVER_S
         return InterfaceAddress(
             index=index,
             prefix=prefix,
             is_primary=not flags & _SECONDARY,
             is_tentative=bool(flags & _TENTATIVE),
             is_duplicate=bool(flags & _DADFAILED),
-            valid_s=None if valid == _FOREVER else valid,
+            valid_s=None if valid == FOREVER_S else valid,
         )
 
 
@@ -300,7 +301,8 @@ class RouteSocket:
             nodad: IPv6: use it at once, without a second of asking whether another host has it.
             noprefixroute: no route to its network comes with it.
             valid_s: a lease: the kernel removes the address by itself after so many
-                seconds, unless it is added again before.
+                seconds, unless it is added again before; ``FOREVER_S`` ends a lease. None:
+                an address that is there already keeps what it has.
 
         Returns:
             What failed, and why; an address that is there already did not.

@@ -10,7 +10,7 @@ link goes, the kernel refuses.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from lvsha.core.addr import Address
 from lvsha.core.instant import Instant, earliest, to_seconds
@@ -20,10 +20,12 @@ from lvsha.sim.world import World
 from lvsha.vrrp.announce import Announcer
 from lvsha.vrrp.conflict import ConflictWatch
 from lvsha.vrrp.endpoint import Endpoint
+from lvsha.vrrp.lease import Leases
 from lvsha.vrrp.outputs import (
     AddAddresses,
     Announce,
     RemoveAddresses,
+    RenewAddresses,
     SendAdvertisement,
     SendGratuitousArp,
     SendNeighborAdvertisement,
@@ -49,6 +51,8 @@ class Kernel:
     unbind_errno: int = 0
     send_errno: int = 0
     writes: int = 0
+    leases: dict[Prefix, Instant] = field(default_factory=dict)
+    """When the kernel removes what nobody renews."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Director:
         self.routers: dict[str, VirtualRouter] = {}
         """Empty while the process does not run."""
         self.announcer = Announcer()
+        self.leases = Leases()
         self.inbox: deque[Datagram | Claim] = deque()
         self.is_frozen = False
         self.lag = 0
@@ -107,6 +112,7 @@ class Director:
             return
         now = self._world.now
         self.announcer = Announcer()
+        self.leases = Leases()
         self._endpoint = Endpoint(interface=self.settings[0].interface, family=self.settings[0].family)
         self._endpoint.own_addresses = frozenset({self.address})
         self._conflicts = ConflictWatch(own_macs=frozenset({mac_of(self.name)}))
@@ -263,7 +269,11 @@ class Director:
 
     def _arm(self) -> None:
         """Ask the world to come back at the first deadline."""
-        due = earliest(self.announcer.deadline, *(router.deadline for router in self.routers.values()))
+        due = earliest(
+            self.announcer.deadline,
+            self.leases.deadline,
+            *(router.deadline for router in self.routers.values()),
+        )
         if due is None or self.is_frozen or not self.is_running or due == self._armed:
             return
         self._armed = due
@@ -283,6 +293,10 @@ class Director:
         for router in list(self.routers.values()):
             if router.deadline is not None and now >= router.deadline:
                 self._perform(router, router.on_deadline(now))
+        if self.leases.deadline is not None and now >= self.leases.deadline:
+            for order in self.leases.on_deadline(now):
+                assert isinstance(order, RenewAddresses), "leases ask for nothing else"
+                self._perform(self.routers[order.router], [order])
         if self.is_running and self.announcer.deadline is not None and now >= self.announcer.deadline:
             for output in self.announcer.on_deadline(now):
                 if isinstance(output, SendGratuitousArp | SendNeighborAdvertisement) and self.link_up:
@@ -305,6 +319,8 @@ class Director:
             elif isinstance(output, Event):
                 watch = self._conflicts.hold if router.state is State.MASTER else self._conflicts.drop
                 watch(settings.name, settings.bound_addresses)
+        held = settings.bound_addresses if router.holds_addresses else ()
+        self.leases.hold(settings.name, held, settings.lease, now)
         self._last_words[settings.name] = _LastWords(router.state, now)
 
     def _carry_out(self, router: VirtualRouter, action: Action) -> int:
@@ -312,15 +328,18 @@ class Director:
         kernel, settings = self.kernel, router.settings
         if isinstance(action, SendAdvertisement):
             return self._send(router, action.priority)
-        if isinstance(action, AddAddresses):
+        if isinstance(action, AddAddresses | RenewAddresses):
             if kernel.bind_errno:
                 return kernel.bind_errno
             kernel.bound.update(action.addresses)
-            kernel.writes += 1
+            kernel.writes += isinstance(action, AddAddresses)
+            self._lend(action.addresses, settings.lease)
         elif isinstance(action, RemoveAddresses):
             if kernel.unbind_errno:
                 return kernel.unbind_errno
             kernel.bound.difference_update(action.addresses)
+            for prefix in action.addresses:
+                kernel.leases.pop(prefix, None)
             kernel.writes += 1
         elif isinstance(action, Announce):
             self.announcer.announce(
@@ -330,12 +349,38 @@ class Director:
                 rounds=action.rounds,
                 garp=settings.garp,
                 now=self._world.now,
+                again=action.again,
             )
         elif isinstance(action, StopAnnouncing):
             self.announcer.stop(
                 router=settings.name, addresses=tuple(prefix.ip for prefix in action.addresses)
             )
         return 0
+
+    def _lend(self, addresses: tuple[Prefix, ...], lease: int) -> None:
+        """Bind for so long; 0: for ever."""
+        kernel = self.kernel
+        if not lease:
+            for prefix in addresses:
+                kernel.leases.pop(prefix, None)
+            return
+        is_first = not kernel.leases
+        over = Instant(self._world.now + lease)
+        kernel.leases.update(dict.fromkeys(addresses, over))
+        if is_first:
+            self._world.at(over, lambda: self._lapse(kernel))
+
+    def _lapse(self, kernel: Kernel) -> None:
+        """The kernel removes what has not been renewed, and looks again when the next lease may be over."""
+        now = self._world.now
+        over = [prefix for prefix, end in kernel.leases.items() if end <= now]
+        for prefix in over:
+            kernel.bound.discard(prefix)
+            del kernel.leases[prefix]
+        if kernel.leases:
+            self._world.at(min(kernel.leases.values()), lambda: self._lapse(kernel))
+        if over and kernel is self.kernel:
+            self._look_at_the_kernel()
 
     def _send(self, router: VirtualRouter, priority: int) -> int:
         if self.kernel.send_errno:
@@ -382,9 +427,9 @@ def line(now: Instant, node: str, output: Output) -> str:
     parts = [f"{to_seconds(now):.3f}", node, _snake(type(output).__name__)]
     for each in fields(output):  # type: ignore[arg-type]  # every output is a dataclass
         value = getattr(output, each.name)
-        if each.name == "router":
+        if each.name == "router" or (each.name == "again" and not value):
             continue
-        if each.name in ("after", "late", "advert_interval"):
+        if each.name in ("after", "again", "late", "lease", "advert_interval"):
             value = f"{to_seconds(value):g}s"
         elif isinstance(value, tuple):
             value = ",".join(map(str, value)) or "none"

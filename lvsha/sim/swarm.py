@@ -13,7 +13,8 @@ Invariants, looked at after every step:
    interval, nobody has been MASTER beside another for longer than a down interval.
 3. There, somebody who can be MASTER does not wait for it longer than two down intervals.
 4. Only a MASTER announces.
-5. Every queue stays within its bound.
+5. A process that does not run, or is frozen, holds nothing when its lease is over.
+6. Every queue stays within its bound.
 
 And at the end, after a quiet while: every router that takes part and can is MASTER or
 BACKUP, exactly one is MASTER, the best one where all preempt, and the gateway sends
@@ -31,7 +32,7 @@ from lvsha.core.machine import Output
 from lvsha.sim.director import INBOX, Director, line
 from lvsha.sim.network import CALM, Network, Weather
 from lvsha.sim.world import World
-from lvsha.vrrp.outputs import SendAdvertisement
+from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement
 from lvsha.vrrp.router import PENANCE, RETRY_LAST
 from lvsha.vrrp.settings import GarpSettings, Prefix, RouterSettings
 from lvsha.vrrp.transitions import Phase, State
@@ -99,6 +100,7 @@ class _Life:
         )
         preempts = dice.random() < 0.7
         delay = dice.choice([0, 0, 2 * SECOND])
+        lease = dice.choice([0, 2 * SECOND, 3 * SECOND])
         unicast = dice.random() < 0.3
         return [
             Director(
@@ -116,6 +118,7 @@ class _Life:
                         addresses=virtual,
                         preempts=preempts,
                         preempt_delay=delay,
+                        lease=lease,
                         garp=_GARP,
                         unicast_peers=tuple(a for a in own if a != own[number]) if unicast else (),
                     ),
@@ -136,6 +139,8 @@ class _Life:
             self.adverts += 1
             if output.priority:
                 return
+        if isinstance(output, RenewAddresses):
+            return
         if type(output).__name__ == "BecameMaster":
             self.takeovers += 1
         self._changed = True
@@ -205,6 +210,9 @@ class _Life:
             if len(director.announcer) > addresses:
                 raise Broken(f"{director.name} announces {len(director.announcer)} of {addresses} addresses")
             if not director.is_running or director.is_frozen:
+                late = [prefix for prefix, end in kernel.leases.items() if end < now]
+                if late:
+                    raise Broken(f"{director.name} does not run and holds {late} beyond the lease")
                 continue
             if len(director.announcer) and not director.is_master("r"):
                 raise Broken(f"{director.name} announces as {director.routers['r'].phase}")

@@ -32,7 +32,7 @@ from lvsha.core.machine import Output
 from lvsha.sim.director import Director, line
 from lvsha.sim.network import CALM, GATEWAY, Network, Weather
 from lvsha.sim.world import World
-from lvsha.vrrp.outputs import SendAdvertisement
+from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement
 from lvsha.vrrp.settings import RouterSettings, problems
 
 _UNITS = {
@@ -51,6 +51,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "addresses": ("addresses", lambda text: tuple(map(ip_interface, text.split(",")))),
     "preempt": ("preempts", lambda text: text == "yes"),
     "preempt_delay": ("preempt_delay", lambda text: duration(text)),
+    "lease": ("lease", lambda text: duration(text)),
     "release_deadline": ("release_deadline", lambda text: duration(text)),
     "password": ("password", str),
     "peers": ("unicast_peers", lambda text: tuple(map(ip_address, text.split(",")))),
@@ -122,6 +123,8 @@ class Transcript:
 
     def _log(self, node: str, output: Output) -> None:
         if isinstance(output, SendAdvertisement) and output.priority and not self._adverts:
+            return
+        if isinstance(output, RenewAddresses):
             return
         self._lines.append(line(self.world.now, node, output))
 

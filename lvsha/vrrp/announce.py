@@ -3,9 +3,10 @@
 Think of somebody who has five hundred letters to post and must also wave to a
 friend every tenth of a second: a few letters at a time, a look at the clock, and
 again. Every address has a number of rounds to go (``GarpSettings.repeat`` after a
-takeover), then one round per ``refresh``. What is due is sent in bursts of
-``packets_per_millisecond`` x 2, at least 2 ms apart, whoever is late; an advert
-that falls due during a burst waits for the burst, never for the schedule.
+takeover), perhaps one more at the end of the former MASTER's lease, then one round
+per ``refresh``. What is due is sent in bursts of ``packets_per_millisecond`` x 2, at
+least 2 ms apart, whoever is late; an advert that falls due during a burst waits for
+the burst, never for the schedule.
 
 Announcing what is being announced already does not start again from the first
 address: it only gives the rounds back. So a peer that provokes a re-announcement
@@ -37,6 +38,8 @@ class _Entry:
     due: Instant
     rounds: int
     """To go before only the refresh is left."""
+    again: Instant | None = None
+    """When one round more is due, once the others are out."""
     ticket: int = 0
     """Of its one live item in the queue."""
 
@@ -62,18 +65,21 @@ class Announcer:
         rounds: int,
         garp: GarpSettings,
         now: Instant,
+        again: int = 0,
     ) -> None:
         """Begin, or give the rounds back; ``rounds`` 0: only the refresh."""
+        later = after(now, again) if again else None
         for address in addresses:
             key = (router, address)
             entry = self._entries.get(key)
             if entry is not None and entry.rounds > 0:
                 entry.rounds = max(entry.rounds, rounds)
+                entry.again = later or entry.again
                 continue
             due = now if rounds else after(now, garp.refresh)
             if entry is None and not rounds and not garp.refresh:
                 continue
-            self._put(key, _Entry(interface, address, garp, due, rounds))
+            self._put(key, _Entry(interface, address, garp, due, rounds, later))
 
     def stop(self, *, router: str, addresses: tuple[Address, ...]) -> None:
         """Forget these, at once."""
@@ -111,6 +117,9 @@ class Announcer:
             outputs += packets
             entry.rounds = max(0, entry.rounds - 1)
             wait = entry.garp.interval if entry.rounds else entry.garp.refresh
+            if not entry.rounds and entry.again is not None:
+                again, entry.again = entry.again, None
+                wait = max(again - now, entry.garp.interval)
             if wait:
                 entry.due = after(now, wait)
                 self._put(key, entry)

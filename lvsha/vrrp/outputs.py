@@ -74,6 +74,16 @@ class RemoveAddresses(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class RenewAddresses(Action):
+    """Bind for another ``lease``. Adds what is gone, too: the route monitor would ask for it anyway."""
+
+    router: str
+    addresses: tuple[Prefix, ...]
+    lease: int
+    """Nanoseconds, whole seconds of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Announce(Action):
     """Tell the neighbours; ``vrrp.announce.Announcer.announce`` takes it."""
 
@@ -81,6 +91,8 @@ class Announce(Action):
     addresses: tuple[Prefix, ...]
     rounds: int
     """0: only the periodic refresh."""
+    again: int = 0
+    """Nanoseconds until one round more is due: by then the lease of the former MASTER is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ from lvsha.vrrp.outputs import (
     Released,
     Releasing,
     RemoveAddresses,
+    RenewAddresses,
     SendAdvertisement,
     StopAnnouncing,
 )
@@ -78,9 +79,11 @@ RETRY_LAST = 60 * SECOND
 UNBIND_RETRY = 1 * SECOND
 """Until an address that could not be removed is tried again."""
 PENANCE = 5 * SECOND
-"""After a MASTER overslept: a machine that stands still now and then must not take the role back each time."""
+"""After a MASTER overslept: who stands still now and then must not take the role back each time."""
 GRANTS = 3
 """Adverts that a late BACKUP waits longer in one silence: a machine that is always late takes over too."""
+LEASE_SLACK = 1 * SECOND
+"""The kernel looks at leases once a second."""
 MUTE_AFTER = 3
 """Adverts in a row that could not be sent: by then the others have heard none for a down interval."""
 
@@ -388,6 +391,9 @@ class VirtualRouter:
             # At once: the backups time us by the interval that they last heard.
             outputs.append(SendAdvertisement(settings.name, self.priority))
             self._timer = after(now, settings.advert_interval)
+        if self.holds_addresses and old.lease != settings.lease:
+            kept = tuple(address for address in settings.bound_addresses if address in self._bound)
+            outputs.append(RenewAddresses(settings.name, kept, settings.lease))
         outputs += self._rebind(old, settings)
         return outputs
 
@@ -586,7 +592,11 @@ class VirtualRouter:
 
     def _announce(self, happening: _Happening) -> list[Output]:
         settings = self.settings
-        return [Announce(settings.name, settings.bound_addresses, settings.garp.repeat)]
+        again = 0
+        if happening.on is Input.MASTER_SILENT and settings.lease:
+            # Frozen and not dead, it answers for the addresses until its lease is over.
+            again = settings.lease + LEASE_SLACK
+        return [Announce(settings.name, settings.bound_addresses, settings.garp.repeat, again)]
 
     def _announce_later(self, happening: _Happening) -> list[Output]:
         return [Announce(self.settings.name, self.settings.bound_addresses, 0)]
@@ -660,7 +670,11 @@ class VirtualRouter:
         return [Released(name, reason, source)]
 
     def _tell_adopted(self, happening: _Happening) -> list[Output]:
-        return [AdoptedAddresses(self.settings.name, as_master=self.phase is Phase.MASTER)]
+        settings = self.settings
+        adopted = AdoptedAddresses(settings.name, as_master=self.phase is Phase.MASTER)
+        if not settings.lease:
+            return [adopted]
+        return [adopted, RenewAddresses(settings.name, settings.bound_addresses, settings.lease)]
 
     def _tell_duplicate(self, happening: _Happening) -> list[Output]:
         advert, source = happening.advert, happening.source

@@ -20,6 +20,9 @@ OWNER_PRIORITY = 255
 """RFC 9568 section 5.2.4: the router whose own address the virtual one is."""
 
 
+LEASE_MAX = 3600 * SECOND
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GarpSettings:
     """How a new MASTER tells the neighbours: gratuitous ARP, or unsolicited NA for IPv6."""
@@ -81,6 +84,9 @@ class RouterSettings:
 
     release_deadline: int = 1 * SECOND
     """How long a planned hand-over keeps the addresses while nobody else has taken them."""
+    lease: int = 3 * SECOND
+    """How long the kernel keeps the addresses of a MASTER that has stopped renewing them; whole seconds.
+    0: for ever."""
     garp: GarpSettings = field(default_factory=GarpSettings)
 
     @property
@@ -149,5 +155,7 @@ def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
         yield SettingsProblem("password", "a VRRPv2 password has at most 8 bytes")
     if not 1 <= settings.min_ttl <= 255:
         yield SettingsProblem("min_ttl", f"{settings.min_ttl} is outside 1-255")
+    if settings.lease % SECOND or not 0 <= settings.lease <= LEASE_MAX:
+        yield SettingsProblem("lease", "the kernel counts whole seconds, 1 to 3600; 0 is for ever")
     if settings.is_owner and not settings.preempts:
         yield SettingsProblem("preempts", "the owner of an address always preempts (priority 255)")

@@ -256,7 +256,7 @@ def test_6_4_2_when_the_down_timer_fires_it_advertises_announces_and_is_master()
     assert outputs == [
         SendAdvertisement("r", 100),
         AddAddresses("r", VIPS),
-        Announce("r", VIPS, 5),
+        Announce("r", VIPS, 5, 4 * SECOND),
         BecameMaster("r", Reason.MASTER_DOWN, DOWN),
     ]
     assert router.state is State.MASTER

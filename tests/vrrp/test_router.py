@@ -26,6 +26,7 @@ from lvsha.vrrp.outputs import (
     Released,
     Releasing,
     RemoveAddresses,
+    RenewAddresses,
     SendAdvertisement,
     StopAnnouncing,
 )
@@ -381,6 +382,7 @@ def test_was_master_resumes_at_once_and_writes_nothing() -> None:
 
     assert outputs == [
         AdoptedAddresses("r", as_master=True),
+        RenewAddresses("r", VIPS, 3 * SECOND),
         SendAdvertisement("r", 100),
         Announce("r", VIPS, 0),
         BecameMaster("r", Reason.ADOPTED, 0),
