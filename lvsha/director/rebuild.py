@@ -30,7 +30,7 @@ _TEMPLATE_STATES = frozenset(state.name for state in TemplateState)
 
 
 def rebuilder(table: Table, timeouts: Timeouts) -> Callable[[TableRow], SyncConn | None]:
-    """What makes entries of rows, by what ``table`` says of realservers; None of a row that cannot be sent."""
+    """What makes entries of rows, by what ``table`` says of realservers; None: it cannot be sent."""
     methods = _methods(table)
     marks = _marks(table)
 

@@ -2,9 +2,9 @@
 
 from ipaddress import ip_address
 
+from lvsha.core.addr import AF_INET
 from lvsha.director.rebuild import rebuilder
 from lvsha.ipvs.model import (
-    AF_INET,
     Destination,
     DestinationState,
     ForwardingMethod,
