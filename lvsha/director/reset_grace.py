@@ -15,6 +15,10 @@ really is lost is told so, two seconds later than before.
 The rules are nftables text: one table of our own, ``inet lvsha``, that touches
 nothing but locally made TCP resets from (virtual address, service port). The
 sets of flows are bounded; when one is full, resets are merely held back longer.
+
+iptables, for a kernel whose nf_tables lacks IPv4 and IPv6, cannot hold back for
+a time, only a number of resets of a flow: as many as a client's retransmissions
+make in a few seconds.
 """
 
 from collections.abc import Iterable
@@ -24,6 +28,11 @@ from lvsha.core.instant import SECOND
 from lvsha.ipvs.model import DesiredTable, Protocol
 
 TABLE = "inet lvsha"
+CHAIN = "LVSHA-GRACE"
+JUMP = ("OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", CHAIN)
+_LEGACY_RESETS = 8
+"""Of one flow. A client of a lost connection that has one segment to send retransmits it 0.2, 0.6, 1.4 ...
+25 s later; the ninth time it is told."""
 FLOWS_MAX = 65536
 """Flows remembered per family; 8 MB when full."""
 _MEMORY_S = 60
@@ -64,6 +73,22 @@ def _family(version: int, endpoints: Iterable[Endpoint], grace: int) -> list[str
         "    drop",
         "  }",
     ]
+
+
+def legacy_rules(endpoints: tuple[Endpoint, ...]) -> str:
+    """Input for ``iptables-restore --noflush``: replaces our chain, to which ``JUMP`` leads.
+
+    Args:
+        endpoints: of one IP version.
+    """
+    lines = ["*filter", f":{CHAIN} - [0:0]"]
+    for address, port in endpoints:
+        lines.append(
+            f"-A {CHAIN} -p tcp -s {address} --sport {port} -m hashlimit --hashlimit-upto 4/minute "
+            f"--hashlimit-burst {_LEGACY_RESETS} --hashlimit-mode srcip,srcport,dstip,dstport "
+            f"--hashlimit-htable-max {FLOWS_MAX} --hashlimit-name {CHAIN} -j DROP"
+        )
+    return "\n".join([*lines, "COMMIT", ""])
 
 
 def ruleset(endpoints: tuple[Endpoint, ...], grace: int) -> str:
