@@ -13,7 +13,7 @@ from typing import Final
 
 from lvsha.config.importers.report import Notebook, Place, Reader
 
-MAX_LINES: Final = 500_000
+MAX_LINES: Final = 100_000
 """After expansion; a runaway ``~SEQ`` or a circle of parameters ends here."""
 MAX_DEPTH: Final = 32
 """Of includes, of parameters within parameters, and of blocks."""

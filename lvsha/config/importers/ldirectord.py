@@ -93,7 +93,8 @@ def convert_ldirectord(name: str, text: str, reader: Reader) -> Imported:
         place = Place(file=name, line=number)
         notebook.statements += 1
         key, equals, value = (part.strip() for part in line.partition("="))
-        value = value.strip("\"'") if key != "request" else value.strip('"')
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" and value[0] not in value[1:-1]:
+            value = value[1:-1]
         if not equals:
             notebook.suspicious(place, key, "is no option: a = is missing", matters=True)
         elif key in ("virtual", "virtual6"):
