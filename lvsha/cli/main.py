@@ -17,6 +17,7 @@ VERBS: dict[str, str] = {
     "switchover": "hand the addresses to the other director",
     "resume": "take part in VRRP again after a switchover",
     "config": "check, show and compare configurations",
+    "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",
     "sim": "run virtual directors on a virtual network",
     "lab": "real directors on a real IPVS kernel, on this machine",

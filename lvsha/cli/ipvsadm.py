@@ -1,0 +1,234 @@
+"""``lvsha-ipvsadm``: ipvsadm's command line, on one netlink socket.
+
+The words, the texts and the exit statuses are ``lvsha.ipvs.ipvsadm``'s; here the
+kernel is asked. Start-up is most of what a list costs, so this module and what it
+imports stay away from dataclasses, enums and argparse.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from lvsha.io.ipvs_rows import IpvsRows
+from lvsha.io.names import SystemNames
+from lvsha.io.netlink import NetlinkError
+from lvsha.ipvs.ipvsadm import messages, requests, restoring
+from lvsha.ipvs.ipvsadm.command import Command, parse
+from lvsha.ipvs.ipvsadm.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lvsha.ipvs.ipvsadm.names import Names
+
+CONNECTIONS = "/proc/thread-self/net/ip_vs_conn"
+_WRITTEN_AT_ONCE = 1000
+"""Lines."""
+BATCH = 2000
+"""Requests of ``-R`` that wait to be sent together."""
+REFUSED = 255
+
+
+class Program:
+    """One run: where it reads, writes and complains, and the kernel it talks to."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        connect: Callable[[], IpvsRows] = IpvsRows,
+        names: "Names | None" = None,
+        stdin: Iterable[str] = (),
+        out: Callable[[str], object] | None = None,
+        err: Callable[[str], object] | None = None,
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._names = names or SystemNames()
+        self._stdin = stdin
+        self._out = out or sys.stdout.write
+        self._err = err or sys.stderr.write
+        self._kernel: IpvsRows | None = None
+        self._queue: list[tuple[bytes, str, str]] = []
+        """Requests of ``-R`` that wait: payload, command, and where it stood."""
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Carry out one command line; the exit status."""
+        try:
+            self._kernel = self._connect()
+        except (NetlinkError, OSError) as error:
+            wanted = next(iter(arguments), "")
+            if wanted not in ("-h", "--help", "-v", "--version"):
+                self._complain(_no_ipvs(error))
+                return 2
+        try:
+            return self._command(parse(arguments, self._names, program=self._name))
+        except UsageError as error:
+            self._complain(error.message)
+            return error.status
+
+    def _complain(self, message: str) -> None:
+        self._err(f"{message}\n")
+
+    def _opened(self) -> IpvsRows:
+        assert self._kernel is not None, "run() opens"
+        return self._kernel
+
+    def _write(self, lines: Iterable[str]) -> None:
+        waiting: list[str] = []
+        for line in lines:
+            waiting.append(line)
+            if len(waiting) >= _WRITTEN_AT_ONCE:
+                self._out("\n".join(waiting) + "\n")
+                waiting.clear()
+        if waiting:
+            self._out("\n".join(waiting) + "\n")
+
+    # -- one command --------------------------------------------------------------
+
+    def _command(self, command: Command) -> int:
+        if command.verb == "restore":
+            return self._restore()
+        if command.verb in ("list", "save", "help", "version"):
+            return self._tell(command)
+        payload = requests.payload(command)
+        assert payload is not None, "all other commands change something"
+        try:
+            if command.verb == "stop-daemon":
+                self._opened().stop_daemon(payload, requests.STATES[command.daemon])
+            else:
+                failures = self._opened().apply([payload])
+                if failures:
+                    raise NetlinkError(*failures[0][1:])
+        except NetlinkError as error:
+            self._complain(_refusal(command.verb, error.errno))
+            return REFUSED
+        return 0
+
+    def _tell(self, command: Command) -> int:
+        try:
+            match command.verb:
+                case "help":
+                    from lvsha.cli.ipvsadm_help import help_text
+
+                    self._out(help_text(self._name))
+                case "version":
+                    from lvsha.cli.ipvsadm_help import version_text
+
+                    self._out(version_text())
+                case "save":
+                    self._save(command)
+                case _:
+                    self._list(command)
+        except NetlinkError as error:
+            raise UsageError(_refusal("list", error.errno), 1) from None
+        return 0
+
+    def _save(self, command: Command) -> None:
+        from lvsha.ipvs.ipvsadm.saving import Saving
+
+        kernel = self._opened()
+        self._write(Saving(command.given, self._names).lines(kernel.services(), kernel.destinations))
+
+    def _list(self, command: Command) -> None:
+        kernel = self._opened()
+        if command.has("connection"):
+            from lvsha.ipvs.ipvsadm import connections
+
+            engine, numeric = command.has("persistent-conn"), command.has("numeric")
+            with open(CONNECTIONS, "rb") as table:
+                self._write(connections.lines(table, self._names, numeric=numeric, engine=engine))
+            return
+        from lvsha.ipvs.ipvsadm import listing
+
+        if command.has("timeout"):
+            self._write([listing.timeouts_line(*kernel.timeouts())])
+        elif command.has("daemon"):
+            self._write(listing.daemon_lines(kernel.daemons(), self._names))
+        else:
+            one = command.has("service-address")
+            services = [kernel.service(requests.identity(command))] if one else kernel.services()
+            lister = listing.Listing(command.given, self._names)
+            version = None if one else kernel.info
+            self._write(lister.lines(services, kernel.destinations, version=version))
+
+    # -- many commands --------------------------------------------------------------
+
+    def _restore(self) -> int:
+        """Each line as a command line of its own.
+
+        Lines that change something are sent in batches; the kernel carries them
+        out in their order, and what fails is told with its line.
+        """
+        status = 0
+        for number, words in restoring.commands(self._stdin):
+            place = f" (line {number}: {' '.join(words)})"
+            try:
+                command = parse(words, self._names, program=self._name, nested=True)
+                payload = requests.payload(command)
+                if payload is not None and command.verb != "stop-daemon":
+                    self._queue.append((payload, command.verb, place))
+                    status = 0
+                    if len(self._queue) >= BATCH:
+                        status = self._send()
+                    continue
+                self._send()
+                status = self._command(command)
+            except UsageError as error:
+                self._send()
+                self._complain(error.message + place)
+                status = error.status
+                if error.ends:
+                    return status
+        return self._send() if self._queue else status
+
+    def _send(self) -> int:
+        """What waits; the exit status of the last of it."""
+        queue, self._queue = self._queue, []
+        if not queue:
+            return 0
+        status = 0
+        for index, errno, _ in self._opened().apply([payload for payload, _, _ in queue]):
+            _, verb, place = queue[index]
+            self._complain(_refusal(verb, errno) + place)
+            if index == len(queue) - 1:
+                status = REFUSED
+        return status
+
+
+def _refusal(verb: str, errno: int) -> str:
+    return messages.refusal(verb, errno, os.strerror(errno))
+
+
+def _no_ipvs(error: NetlinkError | OSError) -> str:
+    import errno
+
+    # ipvsadm asks the old socket options when the family is not there, and tells their answer.
+    reasons = {errno.EPERM: messages.MAY_NOT, errno.ENOENT: "Protocol not available"}
+    reason = reasons.get(error.errno or 0) or os.strerror(error.errno or 0)
+    return messages.NO_IPVS.format(reason=reason)
+
+
+def _input() -> Iterable[str]:
+    if sys.stdin is None:
+        return ()
+    return (line.decode(errors="surrogateescape") for line in sys.stdin.buffer)
+
+
+def main(argv: Sequence[str] | None = None, *, name: str | None = None) -> int:
+    """The ``lvsha-ipvsadm`` command."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        status = Program(name=name or sys.argv[0], stdin=_input()).run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's last flush has nobody to hear it
+        return 141
+    except OSError as error:
+        print(f"lvsha ipvs: the list could not be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
