@@ -73,6 +73,28 @@ class DropReason(StrEnum):
     NEVER_HASHED = "never_hashed"
     """A v0 entry marked one-packet: the receiver makes a row that nothing can find."""
 
+    # The relay, proto/lvsha_relay_v1.md
+    BAD_MAGIC = "bad_magic"
+    WRONG_RECEIVER = "wrong_receiver"
+    UNKNOWN_KEY = "unknown_key"
+    """Sealed with a key that the key file does not have."""
+    REPLAYED = "replayed"
+    """This sequence was taken already, or lies before the window."""
+    UNKNOWN_EPOCH = "unknown_epoch"
+    """Authentic, of a life of the peer that has not answered a challenge."""
+    STALE_EPOCH = "stale_epoch"
+    """Authentic, and meant for an earlier life of ours."""
+    BAD_ECHO = "bad_echo"
+    """A WELCOME that answers no outstanding challenge."""
+    FLOODED = "flooded"
+    """More tries at unknown epochs than the budget allows; not even opened."""
+    WINDOW_FULL = "window_full"
+    """The peer sends on though 256 of its frames wait to be installed."""
+    BAD_RESERVED = "bad_reserved"
+    BAD_COUNT = "bad_count"
+    BAD_RANGE = "bad_range"
+    BAD_GENERATION = "bad_generation"
+
 
 class DecodeError(LvshaError):
     """A peer's bytes are not a valid record. Nothing else may leave a decoder."""

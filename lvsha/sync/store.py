@@ -1,0 +1,522 @@
+"""The object store of the relay: every connection in its newest version, wherever it came from.
+
+A row is known by its key, and a version replaces another only if it is larger in
+(generation, origin, entry). So stores that hear the same records in any order, once
+or twice, end up equal, and a late record never undoes a newer one. A generation is a
+term and a count: the origin's next word adds one to the count, the first word of
+another director, because packets flow through it now, adds one to the term.
+
+A row lives until its connection's timer ends; every holder forgets it by itself. A
+deletion is a version too, and is remembered for as long as the row could have lived.
+
+What a peer has not got yet is written down per peer (``Waiting``), as keys: what is
+sent is the newest version when its turn comes.
+
+Digests: each row has one, each of 1,024 buckets the sum of its rows', the table the
+sum of all. A change costs one hash; comparing two tables costs nothing that grows.
+
+Source: ``proto/lvsha_relay_v1.md`` sections 6 and 9.
+"""
+
+import heapq
+import struct
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import blake2b, sha256
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from lvsha.core.instant import MILLISECOND, SECOND, Instant, after
+from lvsha.wire.ipvs_sync import options as tlv
+from lvsha.wire.ipvs_sync import v1
+from lvsha.wire.ipvs_sync.names import ConnFlag
+from lvsha.wire.relay import BUCKETS, Record
+
+DEFAULT_LIMIT: Final = 1_000_000
+DEFAULT_TOMBSTONES: Final = 65_536
+TOMBSTONE_LIFETIME: Final = 60 * SECOND
+"""How long at least a deletion is remembered: longer than any record of the row can be on its way."""
+LIFETIME_LIMIT: Final = ((1 << 32) - 1) * MILLISECOND
+SEED_GENERATION: Final = 1
+"""Of a row that was there before us: any word of anybody is newer."""
+
+_TERM_SHIFT: Final = 32
+_MASK64: Final = (1 << 64) - 1
+_TEMPLATE: Final = ConnFlag.TEMPLATE >> 8
+_LOCAL_FLAGS: Final = ConnFlag.SYNC | ConnFlag.HASHED | ConnFlag.NFCT
+"""What an entry says about its sender and not about the connection."""
+_FLAGS: Final = struct.Struct(">L")
+_VERSION: Final = struct.Struct(">QL")
+
+
+def director_id(name: str) -> int:
+    """The number of a director on the wire; not 0."""
+    return int.from_bytes(sha256(name.encode()).digest()[:4], "big") or 1
+
+
+def key_of(entry: bytes) -> bytes:
+    """What makes an entry the same connection as another: see ``proto`` section 6."""
+    inet6, template = entry[0] & 1, entry[6] & _TEMPLATE
+    key = bytes((inet6 | template,)) + entry[1:2] + entry[10:14] + (entry[24:56] if inet6 else entry[24:32])
+    if template and len(entry) > (v1.INET6_SIZE if inet6 else v1.INET_SIZE):
+        options = entry[v1.INET6_SIZE if inet6 else v1.INET_SIZE :]
+        key += tlv.first_option(options, tlv.PE_DATA) or b""
+    return key
+
+
+def normalize(entry: bytes) -> bytes:
+    """Without the flags that say something about the sender's row only: as the store holds it."""
+    (flags,) = _FLAGS.unpack_from(entry, 4)
+    if flags & _LOCAL_FLAGS:
+        return entry[:4] + _FLAGS.pack(flags & ~_LOCAL_FLAGS) + entry[8:]
+    return entry
+
+
+def vaddr_of(key: bytes) -> bytes:
+    """The virtual address, 4 or 16 bytes; a fwmark template's: the mark, and zeros."""
+    return key[22:38] if key[0] & 1 else key[10:14]
+
+
+def timeout_s(entry: bytes) -> int:
+    """What the entry says of its state's time-out."""
+    return int.from_bytes(entry[20:24], "big")
+
+
+def with_timeout(entry: bytes, timeout_s: int) -> bytes:
+    """The same entry, another time-out."""
+    return entry[:20] + timeout_s.to_bytes(4, "big") + entry[24:]
+
+
+class Held:
+    """One live row. Read only for everybody else."""
+
+    __slots__ = (
+        "digest",
+        "entry",
+        "expires",
+        "generation",
+        "is_seen",
+        "is_withheld",
+        "key",
+        "origin",
+        "slot",
+    )
+
+    def __init__(
+        self, *, key: bytes, entry: bytes, generation: int, origin: int, expires: Instant, is_seen: bool
+    ) -> None:
+        self.key = key
+        self.entry = entry
+        self.generation = generation
+        self.origin = origin
+        self.expires = expires
+        self.is_seen = is_seen
+        """Our own kernel showed it, in this life of ours."""
+        self.is_withheld = False
+        """A newer version came than our kernel has, and was not given to it because the row is ours."""
+        self.digest = _digest(generation, origin, entry)
+        self.slot = 0
+
+
+class Tombstone(NamedTuple):
+    """A connection that is gone."""
+
+    generation: int
+    origin: int
+    entry: bytes
+    forget: Instant
+
+
+class KeyQueue:
+    """Keys in the order in which they came, each once, and since when."""
+
+    __slots__ = ("_order", "_since")
+
+    def __init__(self) -> None:
+        self._since: dict[bytes, Instant] = {}
+        # A plain dict would do, but taking from its front walks over everything taken before.
+        self._order: deque[bytes] = deque()
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._since
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._since)
+
+    def add(self, key: bytes, since: Instant) -> None:
+        """Nothing happens to a key that is in already."""
+        if key not in self._since:
+            self._since[key] = since
+            self._order.append(key)
+            if len(self._order) > 2 * len(self._since) + 64:
+                self._order = deque(key for key in dict.fromkeys(self._order) if key in self._since)
+
+    def discard(self, key: bytes) -> None:
+        self._since.pop(key, None)
+
+    def pop(self) -> tuple[bytes, Instant]:
+        """The first key, and since when it is in; the queue must not be empty."""
+        while True:
+            key = self._order.popleft()
+            since = self._since.pop(key, None)
+            if since is not None:
+                return key, since
+
+    @property
+    def oldest(self) -> Instant | None:
+        """Since when the first key is in."""
+        while self._order and self._order[0] not in self._since:
+            self._order.popleft()
+        return self._since[self._order[0]] if self._order else None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What one connected peer has not got yet."""
+
+    fresh: KeyQueue = field(default_factory=KeyQueue)
+    """Keys that changed: sent before the others."""
+    bulk: KeyQueue = field(default_factory=KeyQueue)
+    """Keys of a resync, or found missing."""
+    missing: set[bytes] = field(default_factory=set)
+    """Keys of which it has no copy at all, as far as we know."""
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.bulk)
+
+
+class Verdict(StrEnum):
+    """What became of a peer's record."""
+
+    INSTALL = "install"
+    """Taken; give it to the kernel."""
+    WITHHELD = "withheld"
+    """Taken; the row is ours, so the kernel knows better."""
+    SAME = "same"
+    STALE = "stale"
+    REASSERTED = "reasserted"
+    """Ours of an earlier life: our kernel knows better, and everybody is told."""
+    GONE = "gone"
+    """A deletion, taken; tell the kernel."""
+    FULL = "full"
+
+
+class Store:
+    """See above. ``deadline`` is the next second in which a row may end."""
+
+    def __init__(
+        self, *, director: int, limit: int = DEFAULT_LIMIT, tombstones: int = DEFAULT_TOMBSTONES
+    ) -> None:
+        self.director = director
+        self.limit = limit
+        self.claims: frozenset[bytes] = frozenset()
+        """Virtual addresses of which we are MASTER."""
+        self.waiting: dict[int, Waiting] = {}
+        """By peer; the relay puts in whoever is connected."""
+        self.counts: Counter[str] = Counter()
+        """created, updated, deleted, expired, refused, and verdicts by name."""
+        self.top = 0
+        """The table's digest."""
+        self.bucket_digests = [0] * BUCKETS
+        self._buckets: list[dict[bytes, Held]] = [{} for _ in range(BUCKETS)]
+        self._count = 0
+        self._tombstones: OrderedDict[bytes, Tombstone] = OrderedDict()
+        self._tombstone_limit = tombstones
+        # As in ``sync.ledger``: rows by the second in which to look at them; a longer life moves nothing.
+        self._slots: dict[int, list[bytes]] = {}
+        self._due: list[int] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Held]:
+        for bucket in self._buckets:
+            yield from bucket.values()
+
+    def get(self, key: bytes) -> Held | None:
+        return self._buckets[crc32(key) % BUCKETS].get(key)
+
+    def tombstone(self, key: bytes) -> Tombstone | None:
+        return self._tombstones.get(key)
+
+    @property
+    def tombstone_count(self) -> int:
+        return len(self._tombstones)
+
+    def bucket(self, number: int) -> dict[bytes, Held]:
+        """The rows of one bucket; read only."""
+        return self._buckets[number]
+
+    def owns(self, held: Held) -> bool:
+        """Our kernel spoke of it last, in this life of ours, or it belongs to an address that we hold."""
+        return (held.origin == self.director and held.is_seen) or vaddr_of(held.key) in self.claims
+
+    # What our own kernel says
+
+    def observe(self, entry: bytes, now: Instant, *, lifetime: int | None = None) -> bool:
+        """Our kernel announced the connection: a new version, ours.
+
+        Args:
+            entry: a v1 entry without padding.
+            lifetime: nanoseconds until it ends; None: the entry's time-out.
+
+        Returns:
+            False: the table is full.
+        """
+        entry = normalize(entry)
+        return self._speak(key_of(entry), entry, now, lifetime)
+
+    def seed(self, entry: bytes, now: Instant, *, lifetime: int | None = None) -> bool:
+        """Our kernel had the row before we started. Does nothing to a row that is held; False: full."""
+        entry = normalize(entry)
+        key = key_of(entry)
+        if (held := self.get(key)) is not None:
+            held.is_seen = True
+            return True
+        if key in self._tombstones:
+            return True
+        return self._create(key, entry, SEED_GENERATION, self.director, _end(entry, lifetime, now), now)
+
+    def refresh(self, key: bytes, now: Instant, *, lifetime: int) -> bool:
+        """The same row lives longer: a new version, ours. False: it is not held."""
+        held = self.get(key)
+        return held is not None and self._speak(key, held.entry, now, lifetime)
+
+    def delete(self, key: bytes, now: Instant) -> bool:
+        """Our kernel's row is gone. False: it was not held."""
+        held = self.get(key)
+        if held is None:
+            return False
+        self._bury(held, self._next_generation(held.generation, held.origin), self.director, now)
+        for waiting in self.waiting.values():
+            waiting.fresh.add(key, now)
+        self.counts["deleted"] += 1
+        return True
+
+    def claim(self, vaddrs: frozenset[bytes], now: Instant) -> list[Held]:
+        """From now on exactly these virtual addresses are ours.
+
+        Rows that become ours by it go to all peers, without waiting for their packets.
+
+        Returns:
+            Rows that were ours, and whose newest version was withheld from the kernel meanwhile.
+        """
+        taken, given = vaddrs - self.claims, self.claims - vaddrs
+        self.claims = vaddrs
+        released = []
+        if taken and self.waiting:
+            for held in self:
+                if vaddr_of(held.key) in taken and not (held.origin == self.director and held.is_seen):
+                    for waiting in self.waiting.values():
+                        waiting.bulk.add(held.key, now)
+                        waiting.missing.add(held.key)
+        if given:
+            for held in self:
+                if held.is_withheld and not self.owns(held):
+                    held.is_withheld = False
+                    released.append(held)
+        return released
+
+    def _speak(self, key: bytes, entry: bytes, now: Instant, lifetime: int | None) -> bool:
+        expires = _end(entry, lifetime, now)
+        held = self.get(key)
+        if held is None:
+            tombstone = self._tombstones.get(key)
+            generation = 1 << _TERM_SHIFT
+            if tombstone is not None:
+                generation = ((tombstone.generation >> _TERM_SHIFT) + 1) << _TERM_SHIFT
+            return self._create(key, entry, generation, self.director, expires, now)
+        generation = self._next_generation(held.generation, held.origin)
+        self._change(held, entry, generation, self.director, expires)
+        held.is_seen, held.is_withheld = True, False
+        for waiting in self.waiting.values():
+            waiting.fresh.add(key, now)
+            waiting.bulk.discard(key)
+        self.counts["updated"] += 1
+        return True
+
+    def _next_generation(self, generation: int, origin: int) -> int:
+        if origin == self.director:
+            return generation + 1
+        return ((generation >> _TERM_SHIFT) + 1) << _TERM_SHIFT
+
+    def _create(
+        self, key: bytes, entry: bytes, generation: int, origin: int, expires: Instant, now: Instant
+    ) -> bool:
+        if self._count >= self.limit:
+            self.counts["refused"] += 1
+            return False
+        held = Held(key=key, entry=entry, generation=generation, origin=origin, expires=expires, is_seen=True)
+        self._insert(held)
+        for waiting in self.waiting.values():
+            waiting.fresh.add(key, now)
+            waiting.missing.add(key)
+        self.counts["created"] += 1
+        return True
+
+    # What peers say
+
+    def accept(self, record: Record, now: Instant, *, peer: int) -> tuple[Verdict, bytes]:
+        """Take a peer's record if it is newer. Gives the verdict and the key."""
+        key = key_of(record.entry)
+        waiting = self.waiting.get(peer)
+        verdict = self._weigh(key, self.get(key), record, now)
+        if waiting is None:
+            pass
+        elif verdict is Verdict.STALE:
+            # It does not know what we know; unless that waits already, it should be told.
+            if key not in waiting.fresh:
+                waiting.bulk.add(key, now)
+        elif verdict is not Verdict.REASSERTED:
+            # What it sends it has.
+            waiting.missing.discard(key)
+            waiting.fresh.discard(key)
+            waiting.bulk.discard(key)
+        self.counts[verdict] += 1
+        return verdict, key
+
+    def _weigh(self, key: bytes, held: Held | None, record: Record, now: Instant) -> Verdict:
+        generation, origin, lifetime_ms, entry = record
+        if held is None:
+            buried = self._tombstones.get(key)
+            if buried is not None and (generation, origin) < buried[:2]:
+                return Verdict.STALE
+            if not lifetime_ms:
+                # Remembered, so that an older record that is still on its way does not bring it back.
+                self._remember(key, Tombstone(generation, origin, entry, after(now, TOMBSTONE_LIFETIME)))
+                return Verdict.SAME
+            if self._count >= self.limit:
+                return Verdict.FULL
+            expires = after(now, lifetime_ms * MILLISECOND)
+            held = Held(
+                key=key, entry=entry, generation=generation, origin=origin, expires=expires, is_seen=False
+            )
+            self._insert(held)
+            # Also where the address is ours: a row that comes late is better than none.
+            return Verdict.INSTALL
+        ours, theirs = (held.generation, held.origin, held.entry), (generation, origin, entry)
+        if not lifetime_ms:
+            if (generation, origin) <= ours[:2]:
+                return Verdict.STALE
+            owned = self.owns(held)
+            self._bury(held, generation, origin, now)
+            return Verdict.WITHHELD if owned else Verdict.GONE
+        if theirs <= ours:
+            return Verdict.SAME if theirs == ours else Verdict.STALE
+        owned = self.owns(held)
+        expires = after(now, lifetime_ms * MILLISECOND)
+        if origin == self.director and held.origin == self.director and held.is_seen:
+            # Our own words of an earlier life, while our kernel shows us the row as it is now.
+            if entry == held.entry:
+                self._change(held, entry, generation, origin, held.expires)
+                return Verdict.WITHHELD
+            self._change(held, held.entry, generation + 1, origin, held.expires)
+            for waiting in self.waiting.values():
+                waiting.fresh.add(key, now)
+            return Verdict.REASSERTED
+        self._change(held, entry, generation, origin, expires)
+        held.is_seen = False
+        held.is_withheld = owned
+        return Verdict.WITHHELD if owned else Verdict.INSTALL
+
+    # Time
+
+    @property
+    def deadline(self) -> Instant | None:
+        return Instant(self._due[0] * SECOND) if self._due else None
+
+    def on_deadline(self, now: Instant) -> list[Held]:
+        """Rows whose life has ended; they are forgotten, and nobody is told."""
+        ended: list[Held] = []
+        while self._due and self._due[0] * SECOND <= now:
+            second = heapq.heappop(self._due)
+            for key in self._slots.pop(second):
+                held = self.get(key)
+                if held is None or held.slot != second:
+                    continue
+                if held.expires > now:
+                    self._place(held)
+                    continue
+                self._remove(held)
+                for waiting in self.waiting.values():
+                    waiting.missing.discard(key)
+                ended.append(held)
+        while self._tombstones:
+            key, tombstone = next(iter(self._tombstones.items()))
+            if tombstone.forget > now:
+                break
+            del self._tombstones[key]
+        self.counts["expired"] += len(ended)
+        return ended
+
+    # Within
+
+    def _bury(self, held: Held, generation: int, origin: int, now: Instant) -> None:
+        self._remove(held)
+        for waiting in self.waiting.values():
+            waiting.missing.discard(held.key)
+        forget = max(held.expires, after(now, TOMBSTONE_LIFETIME))
+        self._remember(held.key, Tombstone(generation, origin, held.entry, forget))
+
+    def _remember(self, key: bytes, tombstone: Tombstone) -> None:
+        self._tombstones[key] = tombstone
+        self._tombstones.move_to_end(key)
+        if len(self._tombstones) > self._tombstone_limit:
+            self._tombstones.popitem(last=False)
+            self.counts["tombstones_forgotten"] += 1
+
+    def _insert(self, held: Held) -> None:
+        number = crc32(held.key) % BUCKETS
+        self._buckets[number][held.key] = held
+        self._count += 1
+        self.bucket_digests[number] = (self.bucket_digests[number] + held.digest) & _MASK64
+        self.top = (self.top + held.digest) & _MASK64
+        self._tombstones.pop(held.key, None)
+        self._place(held)
+
+    def _remove(self, held: Held) -> None:
+        number = crc32(held.key) % BUCKETS
+        del self._buckets[number][held.key]
+        self._count -= 1
+        self.bucket_digests[number] = (self.bucket_digests[number] - held.digest) & _MASK64
+        self.top = (self.top - held.digest) & _MASK64
+
+    def _change(self, held: Held, entry: bytes, generation: int, origin: int, expires: Instant) -> None:
+        digest = _digest(generation, origin, entry)
+        number = crc32(held.key) % BUCKETS
+        difference = digest - held.digest
+        self.bucket_digests[number] = (self.bucket_digests[number] + difference) & _MASK64
+        self.top = (self.top + difference) & _MASK64
+        if entry != held.entry:
+            held.entry = entry
+        held.generation, held.origin, held.digest = generation, origin, digest
+        held.expires = expires
+        if _slot(expires) < held.slot:
+            self._place(held)
+
+    def _place(self, held: Held) -> None:
+        held.slot = second = _slot(held.expires)
+        slot = self._slots.get(second)
+        if slot is None:
+            self._slots[second] = [held.key]
+            heapq.heappush(self._due, second)
+        else:
+            slot.append(held.key)
+
+
+def _digest(generation: int, origin: int, entry: bytes) -> int:
+    return int.from_bytes(blake2b(_VERSION.pack(generation, origin) + entry, digest_size=8).digest(), "big")
+
+
+def _end(entry: bytes, lifetime: int | None, now: Instant) -> Instant:
+    life = timeout_s(entry) * SECOND if lifetime is None else lifetime
+    return after(now, min(max(life, MILLISECOND), LIFETIME_LIMIT))
+
+
+def _slot(expires: Instant) -> int:
+    return expires // SECOND + 1
