@@ -1,7 +1,6 @@
 """``lvsha sync decode``: what a capture's sync messages say."""
 
 import argparse
-import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +15,15 @@ from lvsha.sync.inspect import Inspector
 from lvsha.wire.ipvs_sync.receiver import Receiver
 
 PROG = "lvsha sync decode"
-_HEX = frozenset(b"0123456789abcdefABCDEF \t\r\n#:")
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=PROG,
         description="Show every entry of the sync messages in captures, and what is wrong with them. "
-        "Reads pcap and pcapng (gzip too), or lines of hex, one message each. No root needed.",
+        "Reads pcap and pcapng (gzip too), or lines of hex, one message each; a message in hex may stand "
+        "in a file's place too. No root needed.",
         epilog="examples:\n"
         "  tcpdump -ni eth1 -w sync.pcap udp port 8848     and then\n"
         "  lvsha sync decode sync.pcap --vip 10.0.0.10:80 --state ESTABLISHED\n"
@@ -32,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
         "exit status: 0 all is well, 1 something is not installed by a receiver, 2 wrong usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("files", nargs="+", metavar="FILE", help="a capture; - for standard input")
+    made.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a capture, or messages in hex; - for standard input; a message",
+    )
     made.add_argument("--json", action="store_true", help="one JSON object a line for each entry")
     made.add_argument("--summary", action="store_true", help="figures and findings instead of entries")
     made.add_argument(
@@ -93,12 +98,16 @@ def read_input(name: str, options: argparse.Namespace, out: BinaryIO, inspector:
         OSError: it cannot be read.
     """
     path = Path(name)
+    if name != "-" and not path.exists() and _is_hex(name):
+        decoder = Decoder(options, out, inspector)
+        decoder.take(bytes.fromhex(name), 0, "-", 0)
+        return decoder.outcome
     if inspector is None and name != "-" and options.jobs != 1 and worth_sharing(path):
         return decode_in_parallel(path, options, out)
     decoder = Decoder(options, out, inspector)
     with open_input(None if name == "-" else path) as file:
         head = file.peek(64)[:64]  # type: ignore[attr-defined]  # it has one
-        if not is_capture(head) and head and not set(head) - _HEX:
+        if not is_capture(head) and head and (head[:1] == b"#" or not set(head) - _HEX - set(b" \t\r\n:#")):
             for number, payload in enumerate(_hex_messages(file)):
                 decoder.take(payload, number, "-", 0)
             return decoder.outcome
@@ -114,14 +123,19 @@ def read_input(name: str, options: argparse.Namespace, out: BinaryIO, inspector:
     return decoder.outcome
 
 
+def _is_hex(text: str) -> bool:
+    """A message typed or pasted where a file's name could be."""
+    return len(text) >= 8 and len(text) % 2 == 0 and not set(text.encode()) - _HEX
+
+
 def _hex_messages(file: BinaryIO) -> Iterator[bytes]:
     """One message a line; ``#`` begins a comment.
 
     Raises:
         CaptureError: a line that is no hex.
     """
-    for number, line in enumerate(io.TextIOWrapper(file, encoding="ascii", errors="replace"), start=1):
-        text = line.partition("#")[0].replace(":", "")
+    for number, line in enumerate(file, start=1):
+        text = line.decode("ascii", "replace").partition("#")[0].replace(":", "")
         if text.strip():
             try:
                 yield bytes.fromhex(text)

@@ -11,8 +11,9 @@ import mmap
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self, TextIO
@@ -26,16 +27,15 @@ from lvsha.sync.inspect import Inspector
 from lvsha.wire.datagram import DatagramReader
 from lvsha.wire.ipvs_sync.message import decode_message, is_plain_v1
 from lvsha.wire.ipvs_sync.receiver import Receiver
-from lvsha.wire.ipvs_sync.records import Loses, Problem, SyncMessage
+from lvsha.wire.ipvs_sync.records import Loses, Problem, SyncConn
 from lvsha.wire.ipvs_sync.v1 import uniform_stride
 
 SHARE_FROM: Final = 16 << 20
 """A smaller file is decoded before other processes have begun."""
-CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 19
 """Its lines, up to ten times as long, are what a process keeps in memory."""
 OVERLAP: Final = 128 << 10
 """Read before a part for the fragments of a datagram that ends in it: two datagrams of the largest size."""
-IOV_MAX: Final = 1024
 PROGRESS_INTERVAL_S: Final = 0.5
 
 
@@ -97,8 +97,8 @@ class Decoder:
         """Take one message."""
         self.outcome.messages += 1
         if self._inspector is not None:
-            message, _ = self._inspector.observe(payload, source=source, port=port, now=Instant(time_ns))
-            self.outcome.lost += 1 if message is None else _lost(message)
+            self._inspector.observe(payload, source=source, port=port, now=Instant(time_ns))
+            self.outcome.lost = self._inspector.lost_entries
             return
         if self._uniform is not None and is_plain_v1(payload, self._receiver):
             stride = uniform_stride(payload, self._receiver)
@@ -121,20 +121,26 @@ class Decoder:
             return
         if options.syncid is not None and message.syncid != options.syncid:
             return
-        self.outcome.lost += _lost(message)
+        self.outcome.lost += message.lost
         origin = Origin(
             time_ns=time_ns, source=source, port=port, version=message.version, syncid=message.syncid
         )
-        if not options.errors:
-            entries = message.entries if test is None else filter(test, message.entries)
-            self._write(self._format.entries(origin, entries))
+        installed = iter(() if options.errors else message.entries)
+        number = 0
         for problem in message.problems:
+            # What comes before it in the message is shown before it.
+            if problem.entry is not None:
+                self._show(origin, islice(installed, max(0, problem.entry - number)))
+                number = problem.entry + 1
+            elif problem.loses is Loses.NOTHING:
+                self._show(origin, installed)
             if test is None or (problem.conn is not None and test(problem.conn)):
                 self._write(self._format.problem(origin, problem))
+        self._show(origin, installed)
 
-
-def _lost(message: SyncMessage) -> int:
-    return sum(problem.loses is not Loses.NOTHING for problem in message.problems)
+    def _show(self, origin: Origin, entries: Iterable[SyncConn]) -> None:
+        wanted = entries if self._test is None else filter(self._test, entries)
+        self._write(self._format.entries(origin, wanted))
 
 
 class Progress:
@@ -296,19 +302,21 @@ def _work(
 
 
 class _Lines:
-    """Lines that wait for their turn."""
+    """Lines that wait for their turn, in memory that is used again for the next part's."""
 
     def __init__(self) -> None:
-        self._waiting: list[bytes] = []
+        self._buffer = bytearray(12 * CHUNK)
+        self._end = 0
 
     def write(self, lines: bytes) -> None:
-        self._waiting.append(lines)
+        end = self._end + len(lines)
+        # A slice past the end makes the buffer grow.
+        self._buffer[self._end : end] = lines
+        self._end = end
 
     def write_to(self, fd: int) -> None:
-        waiting, self._waiting = self._waiting, []
-        for at in range(0, len(waiting), IOV_MAX):
-            some = waiting[at : at + IOV_MAX]
-            written = os.writev(fd, some)
-            rest = memoryview(b"".join(some))[written:] if written < sum(map(len, some)) else b""
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+        with memoryview(self._buffer)[: self._end] as rest:
+            written = 0
+            while written < len(rest):
+                written += os.write(fd, rest[written:])
+        self._end = 0

@@ -16,27 +16,34 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Final
 
-from lvsha.core.bounded import BoundedDict
 from lvsha.core.errors import DecodeError, DropReason
 from lvsha.core.instant import SECOND, Instant, to_seconds
 from lvsha.core.machine import Event, Output
 from lvsha.sync.nudge import NUDGE_CLIENT
-from lvsha.wire.ipvs_sync.message import decode_message
+from lvsha.wire.ipvs_sync import v1
+from lvsha.wire.ipvs_sync.message import decode_message, is_plain_v1
 from lvsha.wire.ipvs_sync.names import ConnFlag
 from lvsha.wire.ipvs_sync.receiver import ANYONE, Receiver
-from lvsha.wire.ipvs_sync.records import Loses, Problem, SyncConn, SyncMessage
+from lvsha.wire.ipvs_sync.records import Problem
 
 RATE_WINDOW_S: Final = 5
 MAX_SENDERS: Final = 256
 MAX_SERVICES: Final = 4_096
+MAX_KINDS: Final = 65_536
+"""Combinations of service, flags and state that are counted before they are summed up."""
 MAX_CLIENTS: Final = 65_536
 MAX_CONNECTIONS: Final = 262_144
 """Last states that are remembered, to see what follows what."""
 BOTH_ALIVE_S: Final = 10
 """Two senders of one syncid that were both heard within this time are two masters."""
 
-_service_and_state = itemgetter(1, 10, 6, 3, 2)
-_client = itemgetter(9)
+_service_and_state = itemgetter(1, 2, 3, 5, 10)
+"""protocol, flags, state, vport, vaddr of a ``SyncConn``."""
+_connection = itemgetter(1, 4, 5, 9, 10)
+"""protocol, cport, vport, caddr, vaddr."""
+_state = itemgetter(3)
+_client = itemgetter(3)
+"""caddr of a ``_connection``."""
 _NUDGE = NUDGE_CLIENT[0].packed
 
 
@@ -136,10 +143,12 @@ class Inspector:
         self._syncids = syncids
         self._silence = silence
         self._follow_states = follow_states
-        self._states: BoundedDict[tuple[object, ...], tuple[int, int]] = BoundedDict(MAX_CONNECTIONS)
+        self._states: dict[tuple[object, ...], int] = {}
+        self._older_states: dict[tuple[object, ...], int] = {}
         self._reported: set[tuple[FindingKind, str]] = set()
         self.senders: dict[tuple[int, str], Sender] = {}
-        self.services: dict[ServiceId, ServiceFigures] = {}
+        self._services: dict[ServiceId, ServiceFigures] = {}
+        self._kinds: Counter[tuple[int, int, int, int, bytes]] = Counter()
         self.transitions: Counter[tuple[int, int, int]] = Counter()
         """(protocol, state before, state after), of connections."""
         self.clients: Counter[bytes] = Counter()
@@ -150,38 +159,42 @@ class Inspector:
         self.started: Instant | None = None
         self.last: Instant | None = None
 
-    def observe(
-        self, payload: bytes, *, source: str, port: int, now: Instant
-    ) -> tuple[SyncMessage | None, list[Output]]:
-        """Take one datagram: what it holds, and what there is to say about it. None: not even a header."""
+    def observe(self, payload: bytes, *, source: str, port: int, now: Instant) -> list[Output]:
+        """Take one datagram: what there is to say about it."""
         self.started = self.started if self.started is not None else now
         self.last = now
         self.messages += 1
-        self.bytes += len(payload)
+        size = len(payload)
+        self.bytes += size
         self.message_rate.add(1, now)
-        self.byte_rate.add(len(payload), now)
-        try:
-            message = decode_message(payload, self._receiver)
-        except DecodeError as error:
-            self.problems[error.reason] += 1
-            return None, self._report(FindingKind.MALFORMED, source, f"{source} sends {error}", now)
-        sender, outputs = self._sender(message.syncid, source, now)
-        lost = sum(problem.conn is not None or problem.loses is Loses.ENTRY for problem in message.problems)
-        sender.messages += 1
-        sender.entries += len(message.entries)
-        sender.bytes += len(payload)
-        sender.lost_entries += lost
-        sender.longest_message = max(sender.longest_message, len(payload))
-        sender.versions.add(message.version)
-        sender.ports.add(port)
-        self.entries += len(message.entries)
-        self.lost_entries += lost
-        self.entry_rate.add(len(message.entries), now)
-        self._count_entries(message.entries)
-        if message.problems:
-            outputs += self._problems(message.problems, sender, len(payload), now)
-        outputs += self._oddities(sender, now)
-        return message, outputs
+        self.byte_rate.add(size, now)
+        if is_plain_v1(payload, self._receiver) and (stride := v1.uniform_stride(payload, self._receiver)):
+            # What a kernel sends, counted by columns: 40 records a message would cost three times as much.
+            count = payload[4]
+            sender, outputs = self._sender(payload[1], source, port, now)
+            self._count_message(sender, count, 0, size, 1)
+            self._kinds.update(v1.service_columns(payload, stride))
+            self._count_connections(
+                list(v1.connection_columns(payload, stride)), v1.state_column(payload, stride)
+            )
+        else:
+            try:
+                message = decode_message(payload, self._receiver)
+            except DecodeError as error:
+                self.problems[error.reason] += 1
+                self.lost_entries += 1
+                return self._report(FindingKind.MALFORMED, source, f"{source} sends {error}", now)
+            sender, outputs = self._sender(message.syncid, source, port, now)
+            count, entries = len(message.entries), message.entries
+            self._count_message(sender, count, message.lost, size, message.version)
+            self._kinds.update(map(_service_and_state, entries))
+            self._count_connections(list(map(_connection, entries)), list(map(_state, entries)))
+            if message.problems:
+                outputs += self._problems(message.problems, sender, size, now)
+        if len(self._kinds) > MAX_KINDS:
+            self._sort_kinds()
+        self.entry_rate.add(count, now)
+        return outputs + self._oddities(sender, now)
 
     def check_silence(self, now: Instant) -> list[Output]:
         """Findings about senders that have stopped."""
@@ -198,40 +211,71 @@ class Inspector:
                     )
         return outputs
 
-    def _count_entries(self, entries: Iterable[SyncConn]) -> None:
-        for (protocol, vaddr, vport, state, flags), count in Counter(
-            map(_service_and_state, entries)
-        ).items():
-            figures = self.services.get((protocol, vaddr, vport))
+    def _count_message(self, sender: Sender, entries: int, lost: int, size: int, version: int) -> None:
+        sender.messages += 1
+        sender.entries += entries
+        sender.bytes += size
+        sender.lost_entries += lost
+        sender.longest_message = max(sender.longest_message, size)
+        sender.versions.add(version)
+        self.entries += entries
+        self.lost_entries += lost
+
+    @property
+    def services(self) -> dict[ServiceId, ServiceFigures]:
+        """What was said about each service."""
+        self._sort_kinds()
+        return self._services
+
+    def _sort_kinds(self) -> None:
+        """Sum up by service what has been counted since the last time."""
+        for (protocol, flags, state, vport, vaddr), count in self._kinds.items():
+            figures = self._services.get((protocol, vaddr, vport))
             if figures is None:
-                if len(self.services) >= MAX_SERVICES:
-                    self.services.pop(next(iter(self.services)))
+                if len(self._services) >= MAX_SERVICES:
+                    self._services.pop(next(iter(self._services)))
                     self.forgotten += 1
-                figures = self.services[(protocol, vaddr, vport)] = ServiceFigures()
+                figures = self._services[(protocol, vaddr, vport)] = ServiceFigures()
             figures.entries += count
             if flags & ConnFlag.TEMPLATE:
                 figures.templates += count
             else:
                 figures.states[state] += count
-        self.clients.update(map(_client, entries))
+        self._kinds.clear()
+
+    def _count_connections(
+        self, connections: list[tuple[int, int, int, bytes, bytes]], states: Iterable[int]
+    ) -> None:
+        self.clients.update(map(_client, connections))
         self.nudges += self.clients.pop(_NUDGE, 0)
         if len(self.clients) > 2 * MAX_CLIENTS:
-            self.forgotten += len(self.clients) - MAX_CLIENTS
-            self.clients = Counter(dict(self.clients.most_common(MAX_CLIENTS)))
-        if self._follow_states:
-            for conn in entries:
-                if not conn.flags & ConnFlag.TEMPLATE:
-                    self._follow(conn)
+            self._forget_clients()
+        if not self._follow_states:
+            return
+        known, older = self._states, self._older_states
+        for connection, state in zip(connections, states, strict=True):
+            before = known.get(connection)
+            if before == state:
+                continue
+            if before is None:
+                before = older.get(connection)
+            known[connection] = state
+            # A template has no client port and no states that follow each other.
+            if before is not None and before != state and connection[1]:
+                self.transitions[(connection[0], before, state)] += 1
+        if len(known) > MAX_CONNECTIONS // 2:
+            self.forgotten += len(older)
+            self._older_states, self._states = known, {}
 
-    def _follow(self, conn: SyncConn) -> None:
-        key = (conn.protocol, conn.caddr, conn.cport, conn.vaddr, conn.vport)
-        before = self._states.get(key)
-        if before is None or before[0] != conn.state:
-            if before is not None:
-                self.transitions[(conn.protocol, before[0], conn.state)] += 1
-            self._states.put(key, (conn.state, conn.dport))
+    def _forget_clients(self) -> None:
+        """Keep those that were named most often."""
+        before, least = len(self.clients), 1
+        while len(self.clients) > MAX_CLIENTS:
+            self.clients = Counter({client: count for client, count in self.clients.items() if count > least})
+            least *= 2
+        self.forgotten += before - len(self.clients)
 
-    def _sender(self, syncid: int, source: str, now: Instant) -> tuple[Sender, list[Output]]:
+    def _sender(self, syncid: int, source: str, port: int, now: Instant) -> tuple[Sender, list[Output]]:
         sender = self.senders.get((syncid, source))
         outputs: list[Output] = []
         if sender is None:
@@ -246,6 +290,7 @@ class Inspector:
                 outputs = self._report(FindingKind.ALIEN_SYNCID, str(syncid), text, now)
         sender.longest_silence = max(sender.longest_silence, now - sender.last)
         sender.last = now
+        sender.ports.add(port)
         return sender, outputs
 
     def _problems(self, problems: Iterable[Problem], sender: Sender, size: int, now: Instant) -> list[Output]:

@@ -170,6 +170,11 @@ class SyncMessage:
     problems: tuple[Problem, ...] = ()
     """In the order of their offsets. Empty for whatever a sound kernel sends."""
 
+    @property
+    def lost(self) -> int:
+        """How many entries can be read and are not installed; at least 1 if something is lost at all."""
+        return sum(problem.loses is not Loses.NOTHING for problem in self.problems)
+
     def require_clean(self) -> "SyncMessage":
         """This message, if nothing of it is lost.
 

@@ -44,9 +44,14 @@ _HEADER = struct.Struct(">BBHBBH")
 # 0s: the options of an entry that has none. The size is set apart from the rest.
 _INET = struct.Struct(">BBxxLHHHHLL4s4s4s0s")
 _INET6 = struct.Struct(">BBxxLHHHHLL16s16s16s0s")
-_INET_PIECES = struct.Struct(">10sH12sHH8s")
+_INET_PIECES = struct.Struct(">10sH12sBBBB8s")
 _INET6_PIECES = struct.Struct(">10sH12s16s32s")
+_INET_SERVICES = struct.Struct(">xB4xHH2xH14x4s4x")
+_INET6_SERVICES = struct.Struct(">xB4xHH2xH26x16s16x")
+_INET_CONNECTIONS = struct.Struct(">xB8xHH10x4s4s4x")
+_INET6_CONNECTIONS = struct.Struct(">xB8xHH10x16s16s16x")
 _SIZE = struct.Struct(">H")
+_VALID_STATES: Final = tuple(bytes(range(STATE_COUNT.get(protocol, 0))) for protocol in range(256))
 _make: Callable[[Row], SyncConn] = partial(tuple.__new__, SyncConn)
 
 
@@ -74,8 +79,11 @@ def uniform_stride(data: bytes, receiver: Receiver) -> int:
     ):
         return 0
     protocols, states = data[9::stride], data[17::stride]
-    least = min(STATE_COUNT.get(protocol, 0) for protocol in set(protocols))
-    if max(states) >= least or receiver.refuses_template_state:
+    if receiver.refuses_template_state or (
+        states.translate(None, _VALID_STATES[protocols[0]])
+        if protocols.count(protocols[0]) == count
+        else max(states) >= min(STATE_COUNT.get(protocol, 0) for protocol in set(protocols))
+    ):
         flags = data[14::stride]
         for protocol, flag, state in set(zip(protocols, flags, states, strict=True)):
             if not receiver.accepts_state(protocol, flag << 8, state):
@@ -91,12 +99,12 @@ def fast_rows(data: bytes, receiver: Receiver) -> Iterator[Row] | None:
     return (_INET if stride == INET_SIZE else _INET6).iter_unpack(memoryview(data)[HEADER_SIZE:])
 
 
-def inet_pieces(data: bytes) -> Iterator[tuple[bytes, int, bytes, int, int, bytes]]:
+def inet_pieces(data: bytes) -> Iterator[tuple[bytes, int, bytes, int, int, int, int, bytes]]:
     """Each entry of a uniform IPv4 message, cut where printing it wants it cut.
 
-    type to state, client port, virtual port to time-out, both halves of the client's
-    address, the other addresses: all but the client's repeat a great deal, and their
-    texts can be looked up whole.
+    type to state, client port, virtual port to time-out, the client's address byte by
+    byte, the other addresses: all but the client's repeat a great deal, and their texts
+    can be looked up whole.
     """
     return _INET_PIECES.iter_unpack(memoryview(data)[HEADER_SIZE:])
 
@@ -104,6 +112,23 @@ def inet_pieces(data: bytes) -> Iterator[tuple[bytes, int, bytes, int, int, byte
 def inet6_pieces(data: bytes) -> Iterator[tuple[bytes, int, bytes, bytes, bytes]]:
     """The same of IPv6, but for the client's address, which comes whole."""
     return _INET6_PIECES.iter_unpack(memoryview(data)[HEADER_SIZE:])
+
+
+def service_columns(data: bytes, stride: int) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """(protocol, low half of flags, state, vport, vaddr) of each entry of a uniform message."""
+    columns = _INET_SERVICES if stride == INET_SIZE else _INET6_SERVICES
+    return columns.iter_unpack(memoryview(data)[HEADER_SIZE:])
+
+
+def connection_columns(data: bytes, stride: int) -> Iterator[tuple[int, int, int, bytes, bytes]]:
+    """(protocol, cport, vport, caddr, vaddr): what makes a connection that one."""
+    columns = _INET_CONNECTIONS if stride == INET_SIZE else _INET6_CONNECTIONS
+    return columns.iter_unpack(memoryview(data)[HEADER_SIZE:])
+
+
+def state_column(data: bytes, stride: int) -> bytes:
+    """The state of each entry of a uniform message: one byte holds it."""
+    return data[17::stride]
 
 
 def decode_entries(

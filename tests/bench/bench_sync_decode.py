@@ -1,0 +1,211 @@
+"""The sync codec and ``lvsha sync decode``, beside tshark on the same capture in the same run.
+
+    .venv/bin/python tests/bench/bench_sync_decode.py --megabytes 1000 --json FILE
+
+Every message is full: 40 IPv4 entries, 1,448 bytes, as a kernel's master sends them at its
+default size. Clients and ports are random, so no two messages are alike and nothing that the
+decoder remembers helps with them; 8 virtual addresses, 32 realservers, 6 pairs of state and flags.
+
+tshark is given the same fields as lvsha prints (``-T json -e ...``), with its name resolution off.
+Both write to /dev/null. Codec rates are the best of several rounds on one core.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from lvsha.io.capture import CaptureWriter
+from lvsha.sync.inspect import Inspector
+from lvsha.wire.ipvs_sync.message import decode_message, decode_rows, encode_message
+from lvsha.wire.ipvs_sync.records import SyncConn
+
+ENTRIES = 40
+MESSAGE_SIZE = 8 + 36 * ENTRIES
+FRAME_SIZE = 14 + 20 + 8 + MESSAGE_SIZE
+LVSHA = str(Path(sys.executable).with_name("lvsha"))
+TSHARK_FIELDS = (
+    "frame.time_epoch", "ip.src", "udp.dstport", "ipvs.version", "ipvs.syncid", "ipvs.type", "ipvs.proto",
+    "ipvs.state", "ipvs.flags.v1", "ipvs.caddr", "ipvs.cport", "ipvs.vaddr", "ipvs.vport", "ipvs.daddr",
+    "ipvs.dport", "ipvs.fwmark", "ipvs.timeout",
+)  # fmt: skip
+STATES = bytes((1, 1, 1, 4, 5, 7)) * 42 + bytes((1, 1, 1, 1))
+"""What a random byte makes of the state; INACTIVE goes with all but ESTABLISHED."""
+INACTIVE = bytes(0 if state == 1 else 1 for state in STATES)
+FEW = {count: bytes(number % count for number in range(256)) for count in (8, 32)}
+
+
+def messages(count: int, seed: int = 1) -> Iterator[bytes]:
+    """Full messages, no two alike."""
+    dice = random.Random(seed)
+    conn = SyncConn.build(
+        protocol=6,
+        client=(ip_address("0.0.0.0"), 0),
+        virtual=(ip_address("10.0.0.10"), 80),
+        destination=(ip_address("10.1.0.10"), 8080),
+        state=1,
+        flags=0,
+        timeout=900,
+    )
+    message = bytearray(encode_message(7, [conn] * ENTRIES))
+    for _ in range(count):
+        noise = dice.randbytes(9 * ENTRIES)
+        columns = [noise[at : at + ENTRIES] for at in range(0, len(noise), ENTRIES)]
+        states = columns[0]
+        message[8 + 9 :: 36] = states.translate(STATES)
+        message[8 + 6 :: 36] = states.translate(INACTIVE)
+        for place, column in zip((10, 11, 24, 25, 26, 27), columns[1:7], strict=True):
+            message[8 + place :: 36] = column
+        message[8 + 31 :: 36] = columns[7].translate(FEW[8])
+        message[8 + 35 :: 36] = columns[8].translate(FEW[32])
+        yield bytes(message)
+
+
+def write_capture(path: Path, megabytes: int) -> int:
+    """How many messages it has."""
+    count = megabytes * 1_000_000 // (16 + FRAME_SIZE)
+    ethernet = bytes.fromhex("01005e0000510200000000010800")
+    ip = struct.pack(
+        ">BBHHHBBH4s4s",
+        0x45,
+        0,
+        FRAME_SIZE - 14,
+        0,
+        0,
+        1,
+        17,
+        0,
+        bytes((10, 0, 0, 1)),
+        bytes((224, 0, 0, 81)),
+    )
+    head = ethernet + ip + struct.pack(">HHHH", 40_000, 8848, 8 + MESSAGE_SIZE, 0)
+    now = 1_795_257_261 * 10**9
+    with path.open("wb") as file:
+        writer = CaptureWriter(file)
+        for number, message in enumerate(messages(count)):
+            writer.write(now + number * 123_456, head + message)
+    return count
+
+
+def best_rate(call: Callable[[bytes], object], sample: list[bytes], rounds: int = 15) -> float:
+    """Entries a second."""
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for message in sample:
+            call(message)
+        best = min(best, time.perf_counter() - start)
+    return len(sample) * ENTRIES / best
+
+
+def codec_rates() -> dict[str, float]:
+    sample = list(messages(1_000))
+    inspector = Inspector()
+    clock = iter(range(10**18, 2 * 10**18, 200_000))
+    return {
+        "tuples_per_s": best_rate(decode_rows, sample),
+        "records_per_s": best_rate(decode_message, sample),
+        "inspected_per_s": best_rate(
+            lambda message: inspector.observe(message, source="10.0.0.1", port=8848, now=next(clock)),  # type: ignore[arg-type]  # an Instant is an int
+            sample,
+            rounds=5,
+        ),
+    }
+
+
+def timed(argv: list[str]) -> dict[str, float]:
+    """A command's wall clock, processor time and largest process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _, complaints = process.communicate()
+    wall = time.perf_counter() - start
+    if process.returncode:
+        sys.exit(f"{argv[0]} failed: {complaints.decode().strip()}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "wall_s": wall,
+        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    }
+
+
+def peak_memory_mb(argv: list[str]) -> float:
+    """Of the largest single process, in a child of its own so that nobody else's counts."""
+    program = (
+        "import resource,subprocess,sys;"
+        "subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--megabytes", type=int, default=100, help="size of the capture (100)")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where the capture goes, and stays")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--codec-only", action="store_true", help="no capture, no tshark")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"cpus": len(os.sched_getaffinity(0)), **codec_rates()}
+    for name, title in (
+        ("tuples_per_s", "decode_rows (tuples)"),
+        ("records_per_s", "decode_message (SyncConn)"),
+        ("inspected_per_s", "Inspector.observe"),
+    ):
+        print(f"{title:<28} {result[name] / 1e6:6.2f} M entries/s on one core")
+    if not options.codec_only:
+        with tempfile.TemporaryDirectory() as folder:
+            capture = options.keep or Path(folder, "sync.pcap")
+            result |= captures(capture, options.megabytes)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+def captures(path: Path, megabytes: int) -> dict[str, Any]:
+    count = write_capture(path, megabytes)
+    entries = count * ENTRIES
+    print(f"capture: {path.stat().st_size / 1e6:,.0f} MB, {count:,} messages, {entries:,} entries")
+    small = path.with_name(path.name + ".small")
+    write_capture(small, max(20, megabytes // 10))
+    decode = [LVSHA, "sync", "decode", "--json"]
+    fields = [word for field in TSHARK_FIELDS for word in ("-e", field)]
+    result: dict[str, Any] = {"megabytes": path.stat().st_size / 1e6, "messages": count, "entries": entries}
+    result["lvsha"] = timed([*decode, str(path)])
+    result["lvsha_one_process"] = timed([*decode, "--jobs", "1", str(path)])
+    result["lvsha_summary"] = timed([LVSHA, "sync", "decode", "--summary", str(path)])
+    result["lvsha_memory_mb"] = {
+        "tenth": peak_memory_mb([*decode, "--jobs", "1", str(small)]),
+        "whole": peak_memory_mb([*decode, "--jobs", "1", str(path)]),
+    }
+    small.unlink()
+    result["tshark"] = timed(["tshark", "-n", "-r", str(path), "-T", "json", *fields])
+    result["ratio"] = result["tshark"]["wall_s"] / result["lvsha"]["wall_s"]
+    result["ratio_one_process"] = result["tshark"]["wall_s"] / result["lvsha_one_process"]["wall_s"]
+    for name in ("lvsha", "lvsha_one_process", "lvsha_summary", "tshark"):
+        took = result[name]
+        print(
+            f"{name:<20} {took['wall_s']:7.2f} s wall, {took['cpu_s']:7.2f} s processor, "
+            f"{entries / took['wall_s'] / 1e6:6.2f} M entries/s"
+        )
+    memory = result["lvsha_memory_mb"]
+    print(f"memory: {memory['tenth']:.0f} MB for a tenth of it, {memory['whole']:.0f} MB for all of it")
+    print(f"tshark / lvsha: {result['ratio']:.1f} (one process: {result['ratio_one_process']:.1f})")
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
