@@ -8,7 +8,6 @@ configuration that changes under way, events as they are logged.
 import json
 import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +53,14 @@ class EditedLvsha(Lvsha):
         for edit in self.edits:
             text = edit(text)
         return text
+
+    def pid(self, node: str, process: Process) -> int | None:
+        """As the lab's, from a log in JSON."""
+        pid = None
+        for line in self.log(node).read_text(errors="replace").splitlines():
+            if f'"worker":"{process}"' in line and "agent.worker_started" in line:
+                pid = int(json.loads(line)["pid"])
+        return pid
 
 
 @dataclass(slots=True)
@@ -104,7 +111,8 @@ class Rig:
         return self.peer.node_folder(node) / "run"
 
     def worker(self, name: Process, node: str = "lb1") -> int:
-        (pid,) = self.peer.pids(node, name)
+        pid = self.peer.pid(node, name)
+        assert pid is not None, f"{name} of {node} was never started"
         return pid
 
     def holders(self, address: str | None = None) -> set[str]:
@@ -133,7 +141,7 @@ class Rig:
         at = time.time()
         for node in nodes:
             self.peer.write_config(node)
-            os.kill(self.peer.pids(node, Process.BOTH)[0], signal.SIGHUP)
+            self.peer.reload(node)
         return at
 
     def reloaded(self, *edits: Callable[[str], str], nodes: tuple[str, ...] = ("lb1",)) -> float:
