@@ -307,6 +307,8 @@ class VirtualRouter:
         """
         name = self.settings.name
         ours = self.settings.bound_addresses
+        # What went while we overslept (the lease) is not ours to take back.
+        woken = self._wake(now)
         self._bound = bound & frozenset(ours)
         missing = tuple(address for address in ours if address not in bound)
         stray = tuple(address for address in ours if address in bound)
@@ -320,10 +322,10 @@ class VirtualRouter:
             outputs = [RemoveAddresses(name, stray)]
             missing = ()
         else:
-            return []
+            return woken
         if self._complaints.count("repaired", now) is not None:
             outputs.append(AddressesRepaired(name, added=missing, removed=stray))
-        return outputs
+        return [*woken, *outputs]
 
     def release(self, now: Instant) -> list[Output]:
         """Hand over as planned, and stay out until ``resume``.
