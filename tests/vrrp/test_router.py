@@ -721,7 +721,7 @@ def test_a_backup_takes_off_what_somebody_else_bound() -> None:
 
 @pytest.mark.parametrize("make", [master, adopting, releasing])
 def test_what_is_as_it_should_be_is_left_alone(make: Any) -> None:
-    assert make().set_bound(frozenset(VIPS), Instant(10**9)) == []
+    assert make().set_bound(frozenset(VIPS), Instant(DOWN + 1)) == []
 
 
 def test_before_the_start_nothing_is_touched() -> None:
