@@ -13,11 +13,14 @@ from lvsha.config.settings import (
     LogLevel,
     OnStop,
 )
+from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND
 from lvsha.ipvs.model import (
     Timeouts,
 )
+from lvsha.sync.relay_settings import MAX_PEERS, RelayPeer, RelaySettings
 from lvsha.sync.settings import SyncSettings, Transport
+from lvsha.sync.store import director_id
 
 SYNC_MAXLEN_SAFE = 9223
 """Above it the kernel's 8-bit count of entries overflows and entries are lost without a word."""
@@ -78,6 +81,7 @@ class Daemons:
                 f"above {SYNC_MAXLEN_SAFE} bytes the kernel's count of entries overflows and some are lost",
                 "1472 fills an Ethernet frame",
             )
+        transport, relay = self._relay(node, nodes)
         return SyncSettings(
             interface=interface,
             syncid=syncid,
@@ -87,8 +91,70 @@ class Daemons:
             maxlen=maxlen,
             nudge_interval=sync.nudge_interval,
             reset_grace=sync.reset_grace,
-            transport=Transport(sync.transport),
+            transport=transport,
+            relay=relay,
             sysctls=sysctls,
+        )
+
+    def _relay(self, node: str, nodes: Sequence[str]) -> tuple[Transport, RelaySettings | None]:
+        """How entries travel, and the relay's settings where they travel by it."""
+        sync = self._context.document.sync
+        relay, path = sync.relay, ("sync", "relay")
+        others = [director for director in self._context.directors if director.name != node]
+        wanted = sync.transport
+        if wanted is None:
+            wanted = "relay" if others and relay.key_file is not None else "multicast"
+        if wanted == "multicast":
+            return Transport.MULTICAST, None
+        if relay.key_file is None:
+            self._findings.error(
+                (*path, "key_file"),
+                "is missing: the relay seals what it sends",
+                'like "/etc/lvsha/relay.key"',
+            )
+        if not others:
+            self._findings.error(
+                ("sync", "transport"), "a relay needs another director", "name it in [directors]"
+            )
+        if len(others) > MAX_PEERS:
+            self._findings.error(("directors",), f"{len(others) + 1} directors, the relay takes 17")
+        for director in others:
+            if director.address is None:
+                self._findings.error(
+                    ("directors", director.name), "needs an address for the relay", 'address = "..."'
+                )
+        numbers = {director_id(director.name): director.name for director in self._context.directors}
+        if len(numbers) < len(self._context.directors):
+            self._findings.error(
+                ("directors",), "two of the names have the same number in the relay", "rename one"
+            )
+        address = next((each.address for each in self._context.directors if each.name == node), None)
+        if relay.address is not None:
+            at: Path = (*path, "address")
+            for each in nodes:
+                found = cast(Address | None, self._context.each(at, relay.address, each, is_needed=False))
+                address = found if each == node and found is not None else address
+        return Transport.RELAY, RelaySettings(
+            director=director_id(node),
+            peers=tuple(
+                RelayPeer(
+                    name=director.name,
+                    director=director_id(director.name),
+                    address=director.address,
+                    port=relay.port,
+                )
+                for director in others
+                if director.address is not None
+            ),
+            key_file=relay.key_file or "",
+            address=address,
+            port=relay.port,
+            datagram=relay.datagram,
+            linger=relay.linger,
+            limit=relay.limit,
+            coverage_target=relay.coverage_target,
+            gate_deadline=relay.gate_deadline,
+            switchover_deadline=relay.switchover_deadline,
         )
 
     def _sysctls(self) -> dict[str, str]:

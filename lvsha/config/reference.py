@@ -39,6 +39,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("check", schema.Check),
     ("tls", schema.Tls),
     ("[sync]", schema.Sync),
+    ("[sync.relay]", schema.Relay),
     ("[timeouts]", schema.Timeouts),
     ("[agent]", schema.Agent),
 )

@@ -1067,6 +1067,58 @@ Maxlen = Annotated[
 ]
 
 
+class Relay(Table):
+    """How connection entries travel between the directors with `transport = "relay"`: unicast UDP, sealed
+    with a key that all directors share, acknowledged."""
+
+    key_file: str | None = Field(
+        default=None,
+        description=(
+            "32 bytes as base64 a line, readable by its owner only; the first is sent with, all are "
+            "accepted, so keys can be changed without a gap. Make one with "
+            "`head -c 32 /dev/urandom | base64`."
+        ),
+    )
+    address: PerDirector[Host] | None = Field(
+        default=None, description="What the socket is bound to. Default: the director's own address."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=8849, description="UDP port, the same on all directors."
+    )
+    datagram: int = Field(
+        default=1232,
+        ge=576,
+        le=65507,
+        description=(
+            "Largest UDP payload, bytes, never fragmented. 1232 passes every IPv6 path; 1472 fills an "
+            "Ethernet frame over IPv4."
+        ),
+    )
+    linger: Duration = Field(
+        default=5 * MILLISECOND, description="How long a change waits for others to share its frame."
+    )
+    limit: int = Field(
+        default=1_000_000, ge=1, le=100_000_000, description="Connections that the agent keeps."
+    )
+    coverage_target: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description=(
+            "Share of the connections that a director must hold before it may take an address back, and "
+            "that a switchover wants to see at the other."
+        ),
+    )
+    gate_deadline: Duration = Field(
+        default=30 * SECOND,
+        description="How long a director that starts waits for that, and then takes part anyway.",
+    )
+    switchover_deadline: Duration = Field(
+        default=10 * SECOND,
+        description="How long `lvsha switchover` tries to bring everything over before it refuses.",
+    )
+
+
 class Sync(Table):
     """Connection synchronisation: the kernel's sync daemons, both roles on every director."""
 
@@ -1118,10 +1170,15 @@ class Sync(Table):
             "unanswered instead of reset: its entry may still be on its way. 0: not at all."
         ),
     )
-    transport: Literal["multicast"] = Field(
-        default="multicast",
-        description="The kernel's own datagrams; interoperates with plain kernels and keepalived.",
+    transport: Literal["relay", "multicast"] | None = Field(
+        default=None,
+        description=(
+            '`"multicast"`: the kernel\'s own datagrams; interoperates with plain kernels and '
+            'keepalived. `"relay"`: the agents carry them, see `[sync.relay]`. Default: `"relay"` where '
+            "there is another director and a `relay.key_file`."
+        ),
     )
+    relay: Relay = Field(default=Relay(), description="See `[sync.relay]`.")
 
 
 class Timeouts(Table):

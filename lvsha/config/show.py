@@ -20,6 +20,7 @@ from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
 from lvsha.core.addr import AF_INET, endpoint_text
 from lvsha.core.instant import SECOND
 from lvsha.ipvs.model import Destination, ServiceFlags, ServiceKey
+from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.settings import SyncSettings
 from lvsha.vrrp.settings import RouterSettings
 
@@ -61,7 +62,7 @@ def single_tables(settings: Settings) -> dict[str, Any]:
             "exclusive": settings.agent.exclusive,
             "drift_interval": duration_text(settings.agent.drift_interval),
         },
-        "sync": {"enabled": False} if settings.sync is None else _sync(settings.sync),
+        "sync": {"enabled": False} if settings.sync is None else _sync(settings.sync, settings),
     }
     if settings.sync is not None and settings.sync.sysctls:
         tables["sysctl"] = dict(settings.sync.sysctls)
@@ -87,7 +88,7 @@ def _of_node(settings: Settings, value: object) -> object:
     return {settings.node: plain} if settings.peers else plain
 
 
-def _sync(sync: SyncSettings) -> dict[str, Any]:
+def _sync(sync: SyncSettings, settings: Settings) -> dict[str, Any]:
     return _without_none(
         {
             "enabled": True,
@@ -100,6 +101,23 @@ def _sync(sync: SyncSettings) -> dict[str, Any]:
             "nudge_interval": duration_text(sync.nudge_interval),
             "reset_grace": duration_text(sync.reset_grace),
             "transport": str(sync.transport),
+            "relay": None if sync.relay is None else _relay(sync.relay, settings),
+        }
+    )
+
+
+def _relay(relay: RelaySettings, settings: Settings) -> dict[str, Any]:
+    return _without_none(
+        {
+            "key_file": relay.key_file,
+            "address": _of_node(settings, relay.address),
+            "port": relay.port,
+            "datagram": relay.datagram,
+            "linger": duration_text(relay.linger),
+            "limit": relay.limit,
+            "coverage_target": relay.coverage_target,
+            "gate_deadline": duration_text(relay.gate_deadline),
+            "switchover_deadline": duration_text(relay.switchover_deadline),
         }
     )
 
@@ -315,7 +333,7 @@ def _quoted(text: str) -> str:
 def _inline(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return str(value)
     if isinstance(value, str):
         return _quoted(value)

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.sync.relay_settings import RelaySettings
 
 
 class Transport(StrEnum):
@@ -12,6 +13,8 @@ class Transport(StrEnum):
 
     MULTICAST = "multicast"
     """The kernel's own datagrams on the sync interface; interoperates with plain kernels and keepalived."""
+    RELAY = "relay"
+    """The agents carry entries between the directors (``sync.relay``); the kernels talk to them only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,5 +41,7 @@ class SyncSettings:
     (``director.reset_grace``); 0: not at all."""
 
     transport: Transport = Transport.MULTICAST
+    relay: RelaySettings | None = None
+    """None unless ``transport`` is ``RELAY``."""
     sysctls: dict[str, str] = field(default_factory=dict)
     """``net.ipv4.vs.*`` by short name, over ``sync.daemon.DEFAULT_SYSCTLS``; ``""`` leaves one alone."""
