@@ -57,6 +57,8 @@ class Stage:
     director: Namespace
     server: Namespace
     peer: Namespace
+    sockets: list[socket.socket]
+    """They stay open until the recording is over."""
 
     def connect(
         self, port: int, *, source: str = CLIENT, to: str = VIP, server: socket.socket
@@ -70,13 +72,25 @@ class Stage:
         ours.connect((to, port))
         theirs, _ = server.accept()
         theirs.settimeout(5)
+        self.sockets.extend((ours, theirs))
         return ours, theirs
+
+    def talk(self, port: int, source_port: int = 0) -> socket.socket:
+        """A UDP socket of the client's, connected to the VIP."""
+        with self.client.entered():
+            ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sockets.append(ours)
+        ours.settimeout(5)
+        ours.bind((CLIENT, source_port))
+        ours.connect((VIP, port))
+        return ours
 
     def listen(self, address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         """A socket of the realserver's."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.server.entered():
             listener = socket.socket(family, kind)
+        self.sockets.append(listener)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         if kind is socket.SOCK_STREAM:
@@ -109,9 +123,13 @@ def stage(setup: Setup) -> Iterator[Stage]:
                 ]
         ip_batch(lines)
         _address(nodes)
-        built = Stage(**nodes)
+        built = Stage(nodes["client"], nodes["director"], nodes["server"], nodes["peer"], sockets=[])
         _configure(built, setup)
-        yield built
+        try:
+            yield built
+        finally:
+            for each in built.sockets:
+                each.close()
     finally:
         for node in nodes.values():
             run(["ip", "netns", "delete", node.name], check=False)

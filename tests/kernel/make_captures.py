@@ -17,7 +17,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -81,11 +80,6 @@ def three_connections(built: Stage) -> None:
     pairs[1][1].close()
     time.sleep(0.1)
     pairs[1][0].close()
-    KEPT.extend(pairs)
-
-
-KEPT: list[object] = []
-"""Sockets that stay open until their recording is over."""
 
 
 def three_answered_directly(built: Stage) -> None:
@@ -111,11 +105,11 @@ def _answer_directly(built: Stage, device: str) -> None:
 
 
 def _one_stays_one_is_closed(built: Stage, listener: socket.socket) -> None:
-    stays, closed = (built.connect(80, server=listener) for _ in range(2))
+    built.connect(80, server=listener)
+    closed = built.connect(80, server=listener)
     closed[0].close()
     time.sleep(0.1)
     closed[1].close()
-    KEPT.extend((stays, closed, listener))
 
 
 def inet6(built: Stage) -> None:
@@ -124,13 +118,13 @@ def inet6(built: Stage) -> None:
     pairs[0][0].close()
     time.sleep(0.1)
     pairs[0][1].close()
-    KEPT.append(pairs)
 
 
 def clients(built: Stage) -> None:
     """Three clients with a connection each, so three templates."""
     listener = built.listen(SERVER, 80)
-    KEPT.append([built.connect(80, source=f"10.2.0.{host}", server=listener) for host in (10, 11, 12)])
+    for host in (10, 11, 12):
+        built.connect(80, source=f"10.2.0.{host}", server=listener)
 
 
 def marked_clients(built: Stage) -> None:
@@ -140,59 +134,52 @@ def marked_clients(built: Stage) -> None:
     built.director.run(["tc", "filter", "add", "dev", "eth0", "ingress", *mark])
     _answer_directly(built, "lo")
     listener = built.listen(VIP, 80)
-    KEPT.append([built.connect(80, source=f"10.2.0.{host}", server=listener) for host in (10, 11, 12)])
+    for host in (10, 11, 12):
+        built.connect(80, source=f"10.2.0.{host}", server=listener)
 
 
 def datagram_clients(built: Stage) -> None:
     server = built.listen(SERVER, 53, socket.SOCK_DGRAM)
     for _ in range(3):
-        with built.client.entered():
-            ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        ours.settimeout(5)
-        ours.bind((CLIENT, 0))
-        ours.connect((VIP, 53))
+        ours = built.talk(53)
         for _ in range(3):
             ours.send(b"question")
             data, where = server.recvfrom(100)
             server.sendto(data, where)
             ours.recv(100)
-        KEPT.append(ours)
 
 
 def sctp_associations(built: Stage) -> None:
     run(["modprobe", "-d", "/run/lm", "sctp"], check=False)
     with built.server.entered():
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    built.sockets.append(listener)
     listener.bind((SERVER, 2905))
     listener.listen(8)
     listener.settimeout(5)
     for number in range(3):
         with built.client.entered():
             ours = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+        built.sockets.append(ours)
         ours.settimeout(5)
         ours.bind((CLIENT, 0))
         ours.connect((VIP, 2905))
         theirs, _ = listener.accept()
+        built.sockets.append(theirs)
         ours.send(b"ping")
         theirs.recv(4)
         if number == 0:
             ours.close()
-        KEPT.extend((ours, theirs))
 
 
 def sip_calls(built: Stage) -> None:
     server = built.listen(SERVER, 5060, socket.SOCK_DGRAM)
     for number, call in enumerate(("f81d4fae-7dec-11d0@client.example", "3848276298220188511@10.2.0.10")):
-        with built.client.entered():
-            ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        ours.settimeout(5)
-        ours.bind((CLIENT, 5060 + number))
-        ours.connect((VIP, 5060))
+        ours = built.talk(5060, 5060 + number)
         for method in ("INVITE", "ACK", "BYE"):
             text = f"{method} sip:bob@example SIP/2.0\r\nCall-ID: {call}\r\nCSeq: 1 {method}\r\n\r\n"
             ours.send(text.encode())
             server.recv(500)
-        KEPT.append(ours)
 
 
 def ftp_session(built: Stage) -> None:
@@ -219,10 +206,22 @@ def ftp_session(built: Stage) -> None:
         theirs.recv(100)
         theirs.sendall(b"200 ok\r\n")
         ours.recv(100)
-    KEPT.extend((ours, theirs, pair))
 
 
 def shifted_sequence(built: Stage) -> None:
+    _shift(built)
+
+
+def shifted_sequence_then_v0(built: Stage) -> None:
+    """What the connection itself holds after a v1 message about it: v0 sends it as it is."""
+    ours, theirs = _shift(built)
+    time.sleep(3.2)  # the v1 buffer goes first
+    built.director.sysctl(net__ipv4__vs__sync_version=0)
+    ours.sendall(b"ping")
+    theirs.recv(4)
+
+
+def _shift(built: Stage) -> tuple[socket.socket, socket.socket]:
     """A row that has sequence data, and traffic that makes the kernel announce it.
 
     Linux 6.1's ip_vs_ftp leaves sequence numbers to conntrack (see v1_ftp), so the row gets the data from
@@ -250,27 +249,18 @@ def shifted_sequence(built: Stage) -> None:
         ipvs.start_daemon(Daemon(role=DaemonRole.BACKUP, interface="lvsha0", syncid=0))
         with SyncInjector("lvsha0") as injector:
             injector.deliver([encode_message(SYNCID, [row])])
-    other = built.connect(80, server=listener)
+    built.connect(80, server=listener)
     for _ in range(2):
         ours.sendall(b"ping")
         theirs.recv(4)
-    KEPT.extend((ours, theirs, other))
-
-
-def shifted_sequence_then_v0(built: Stage) -> None:
-    """What the connection itself holds after a v1 message about it: v0 sends it as it is."""
-    shifted_sequence(built)
-    time.sleep(3.2)  # the v1 buffer goes first
-    built.director.sysctl(net__ipv4__vs__sync_version=0)
-    ours, theirs = (each for each in KEPT[-3:-1] if isinstance(each, socket.socket))
-    ours.sendall(b"ping")
-    theirs.recv(4)
+    return ours, theirs
 
 
 def many(count: int) -> Callable[[Stage], None]:
     def play(built: Stage) -> None:
         listener = built.listen(SERVER, 80)
-        KEPT.extend(built.connect(80, server=listener) for _ in range(count))
+        for _ in range(count):
+            built.connect(80, server=listener)
 
     return play
 
@@ -383,8 +373,6 @@ def make(name: str, kind: Kind, folder: Path) -> bool:
     path = folder / f"{name}.pcap"
     recorder.write(path)
     recorder.close()
-    while KEPT:
-        _close(KEPT.pop())
     messages = [decode_message(data) for data in datagrams(path)]
     entries = sum(len(message.entries) for message in messages)
     text = [f"# {name}.pcap was made by tests/kernel/make_captures.py", f"what = {json.dumps(kind.what)}"]
@@ -404,15 +392,6 @@ def make(name: str, kind: Kind, folder: Path) -> bool:
     print(f"{name}: {len(messages)} datagrams, {entries} entries, {len(rows)} rows", end="")
     print("" if agrees else ": NOT what the codec says", flush=True)
     return agrees
-
-
-def _close(kept: object) -> None:
-    if isinstance(kept, socket.socket):
-        with suppress(OSError):
-            kept.close()
-    elif isinstance(kept, list | tuple):
-        for each in kept:
-            _close(each)
 
 
 def main() -> int:
