@@ -65,6 +65,9 @@ class Program:
         except UsageError as error:
             self._complain(error.message)
             return error.status
+        finally:
+            if self._kernel is not None:
+                self._kernel.close()
 
     def _complain(self, message: str) -> None:
         self._err(f"{message}\n")
@@ -214,20 +217,31 @@ def _input() -> Iterable[str]:
     return (line.decode(errors="surrogateescape") for line in sys.stdin.buffer)
 
 
-def main(argv: Sequence[str] | None = None, *, name: str | None = None) -> int:
-    """The ``lvsha-ipvsadm`` command."""
-    arguments = sys.argv[1:] if argv is None else argv
+def run(arguments: Sequence[str], *, name: str) -> int:
+    """Carry out one command line of ipvsadm's."""
     try:
-        status = Program(name=name or sys.argv[0], stdin=_input()).run(arguments)
+        status = Program(name=name, stdin=_input()).run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's last flush has nobody to hear it
         return 141
     except OSError as error:
-        print(f"lvsha ipvs: the list could not be written: {error.strerror}", file=sys.stderr)
+        print(f"{name}: the output could not be written: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The ``lvsha-ipvsadm`` command."""
+    from lvsha.cli.ipvs import is_ours
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if is_ours(arguments):
+        from lvsha.cli import ipvs_more
+
+        return ipvs_more.main(arguments)
+    return run(arguments, name=sys.argv[0])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,15 @@ LIST     -n --numeric  --stats  --rate  --exact  --thresholds  --persistent-conn
 DAEMON   --mcast-interface DEVICE  --syncid 0-255  --sync-maxlen BYTES
          --mcast-group ADDRESS  --mcast-port PORT  --mcast-ttl TTL
 
+beside ipvsadm
+  -L ... --json                        any list as JSON; -Lc as one object a line
+  -L ... --watch[=SECONDS]             again and again, with rates (--count=N: so often)
+  -Lc [--vip=A[:PORT]] [--rs=A[:PORT]] [--client=A[/LEN]] [--state=NAME]    some connections only
+  -S --full                            with thresholds and marks that -S loses
+  -R --dry-run                         what the lines would change; -R --atomic: change all of it, or nothing
+  diff FILE [--json]                   the kernel's table beside a saved one
+  top                                  who has the traffic; diff --help and top --help tell more
+
 example: {name} -A -t 192.0.2.10:80 -s wlc && {name} -a -t 192.0.2.10:80 -r 10.0.0.11 -m
 """
 

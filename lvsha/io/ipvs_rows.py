@@ -23,12 +23,16 @@ class IpvsRows:
     def __init__(self, connect: Callable[[], NetlinkSocket] | None = None) -> None:
         """Open, and find the family; ``connect`` makes the socket, for tests."""
         self._netlink = connect() if connect else NetlinkSocket(GENERIC)
-        buffer, start, end = self._netlink.ask(genl_ipvs.CONTROLLER, genl_ipvs.family_request())
-        self._family = genl_ipvs.family_number(buffer[start:end])
         self._services = genl_ipvs.service_layouts()
         self._destinations = genl_ipvs.destination_layouts()
-        self.info = genl_ipvs.info_row(*self._netlink.ask(self._family, command(genl_ipvs.GET_INFO)))
-        """Version (0xMMmmpp) and size of the connection table."""
+        try:
+            buffer, start, end = self._netlink.ask(genl_ipvs.CONTROLLER, genl_ipvs.family_request())
+            self._family = genl_ipvs.family_number(buffer[start:end])
+            self.info = genl_ipvs.info_row(*self._netlink.ask(self._family, command(genl_ipvs.GET_INFO)))
+            """Version (0xMMmmpp) and size of the connection table."""
+        except BaseException:
+            self._netlink.close()
+            raise
 
     def close(self) -> None:
         self._netlink.close()

@@ -74,6 +74,9 @@ class Table:
         self._rows = IpvsRows()
         self._times = self._rows.timeouts()
 
+    def close(self) -> None:
+        self._rows.close()
+
     def state(self) -> object:
         rows = self._rows
         services = []
@@ -123,6 +126,7 @@ class Pair:
     def close(self) -> None:
         for table in self._tables:
             table.reset()
+            table.close()
         ip_batch([f"netns del {name}" for name in self._names])
         shutil.rmtree(self._folder)
 

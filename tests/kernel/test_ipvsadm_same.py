@@ -27,7 +27,7 @@ def test_examples_of_the_man_page(pair: Pair) -> None:
 
 
 def test_sequences(pair: Pair) -> None:
-    _, found = compare(pair, sequences(150, seed=2026), at_most=3)
+    _, found = compare(pair, sequences(120, seed=2026), at_most=3)
 
     assert not found, "\n".join(map(str, found))
 
@@ -41,7 +41,7 @@ def test_option_pairs(pair: Pair) -> None:
 def test_sequences_as_processes() -> None:
     pair = Pair([sys.executable, "-m", "lvsha.cli.ipvsadm"])
     try:
-        _, found = compare(pair, sequences(12, seed=7), at_most=3)
+        _, found = compare(pair, sequences(8, seed=7), at_most=3)
     finally:
         pair.close()
 

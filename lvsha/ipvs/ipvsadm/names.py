@@ -84,6 +84,8 @@ def parse_endpoint(text: str, protocol: int, names: Names) -> tuple[int, bytes, 
     if packed is not None:
         return AF_INET6, packed, None
     host, colon, port = text.partition(":")
+    if not colon and text.isascii() and text.isdigit():
+        raise ValueError(text)  # a port without a host, although inet_aton would take it
     return AF_INET, _host(host, names), _port(port, protocol, names) if colon else None
 
 
