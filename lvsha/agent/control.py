@@ -2,7 +2,8 @@
 
 Both ends were forked from one process and nobody else can reach it, so records
 travel as they are (pickle). Supervisor to worker: ``reload`` with the new
-settings, ``stop``. Worker to supervisor: ``ready``, ``alive``.
+settings, ``stop``, and to a spare ``go`` with the settings to work by. Worker to
+supervisor: ``ready``, ``alive``.
 """
 
 import pickle
@@ -17,7 +18,7 @@ _LENGTH = struct.Struct("!I")
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
     kind: str
-    """``reload``, ``stop``, ``ready`` or ``alive``."""
+    """``go``, ``reload``, ``stop``, ``ready`` or ``alive``."""
     payload: Any = None
 
 

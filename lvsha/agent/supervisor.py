@@ -1,8 +1,9 @@
 """The supervisor: reads the configuration, forks the workers, keeps them alive.
 
 It does nothing else, so that nothing can bring it down. Workers are forked,
-not executed: the modules of vrrpd are already loaded here, so that a killed
-vrrpd is back within milliseconds, before its peer misses the third advert.
+not executed: the modules of vrrpd are already loaded here. For vrrpd a spare is
+kept besides, forked and warm, so that a killed vrrpd is back within
+milliseconds, before its peer misses the third advert.
 
 SIGTERM and SIGINT stop in the order of a planned release: vrrpd hands its
 addresses over (directord flushes the sync buffer on its request), then directord
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lvsha.agent.control import ControlEnd
@@ -38,6 +40,8 @@ _BACKOFF_MAX = 5.0
 _QUICK_DEATH_S = 5.0
 """A worker that lived shorter than this counts as dying again."""
 _STOP_DEADLINE_S = 15.0
+_SPARE_AFTER_S = 1.0
+"""A spare is forked so long after its worker was started or a spare died: a start has more urgent things."""
 _SOCKET_PATH_MAX = 107
 """Bytes of a Unix socket's path: ``sun_path`` of unix(7) less its final zero."""
 _LONGEST_SOCKET = "directord.sock"
@@ -63,6 +67,8 @@ class WorkerSpec:
     main: Worker
     silence_s: float
     """Killed when it has not said ``alive`` for so long."""
+    warm: Callable[[], None] | None = None
+    """What a spare does before it waits; None: no spare is kept."""
 
 
 @dataclass(slots=True)
@@ -109,6 +115,22 @@ def lock_run_dir(run_dir: Path, name: str) -> int:
     return fd
 
 
+def stand_by(spec: WorkerSpec, _settings: Settings, control: ControlEnd) -> int:
+    """A spare's life: get warm, wait for ``go``, then be the worker. Without a supervisor it just ends."""
+    assert spec.warm is not None, "who has no spare forks none"
+    spec.warm()
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    settings: Settings | None = None
+    while settings is None and not control.closed:
+        poller.poll()
+        for message in control.receive():
+            if message.kind == "stop":
+                return 0
+            settings = message.payload  # go, and perhaps a reload right behind it
+    return spec.main(settings, control) if settings is not None else 0
+
+
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
     """Keeps one process of each spec running until told to stop."""
@@ -120,8 +142,11 @@ class Supervisor:
     journal: Journal
     notifier: Notifier
     _children: dict[str, _Child] = field(default_factory=dict)
+    _spares: dict[str, _Child] = field(default_factory=dict)
+    """By worker: who will be its successor."""
     _retries: dict[str, _Retry] = field(default_factory=dict)
     _signals: list[int] = field(default_factory=list)
+    _spare_died: float = 0.0
     _announced: bool = False
     _refused: bool = False
     """A worker could not start at all; the others are stopped and we leave."""
@@ -158,6 +183,16 @@ class Supervisor:
     # Life
 
     def _start(self, spec: WorkerSpec) -> None:
+        child = self._spares.pop(spec.name, None)
+        if child is not None:
+            child.control.send("go", self.settings)
+            child.started = child.heard = time.monotonic()
+        else:
+            child = self._fork(spec, spec.main)
+        self._children[spec.name] = child
+        self.journal.write("agent.worker_started", worker=spec.name, pid=child.pid)
+
+    def _fork(self, spec: WorkerSpec, main: Worker) -> _Child:
         ours, theirs = ControlEnd.pair()
         sys.stderr.flush()
         pid = os.fork()
@@ -169,9 +204,9 @@ class Supervisor:
                     signal.signal(number, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is the supervisor's
                 ours.close()
-                for child in self._children.values():
+                for child in (*self._children.values(), *self._spares.values()):
                     child.control.close()
-                status = spec.main(self.settings, theirs)
+                status = main(self.settings, theirs)
             except LvshaError as error:
                 print(f"lvsha {spec.name}: {error}", file=sys.stderr)
                 status = 1
@@ -182,8 +217,15 @@ class Supervisor:
                 os._exit(status)
         theirs.close()
         now = time.monotonic()
-        self._children[spec.name] = _Child(spec, pid, ours, started=now, heard=now)
-        self.journal.write("agent.worker_started", worker=spec.name, pid=pid)
+        return _Child(spec, pid, ours, started=now, heard=now)
+
+    def _keep_spares(self, now: float) -> None:
+        for spec in self.specs:
+            child = self._children.get(spec.name)
+            if spec.warm is None or spec.name in self._spares or child is None or not child.ready:
+                continue
+            if now - max(child.started, self._spare_died) >= _SPARE_AFTER_S:
+                self._spares[spec.name] = self._fork(spec, partial(stand_by, spec))
 
     def _wait(self, wakeup: socket.socket) -> None:
         poller = select.poll()
@@ -215,6 +257,11 @@ class Supervisor:
 
     def _bury(self) -> None:
         """Collect the dead and start their successors."""
+        for name, spare in list(self._spares.items()):
+            if os.waitpid(spare.pid, os.WNOHANG)[0]:
+                spare.control.close()
+                del self._spares[name]
+                self._spare_died = time.monotonic()
         for name, child in list(self._children.items()):
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if pid == 0:
@@ -251,6 +298,7 @@ class Supervisor:
                 )
                 child.heard = now
                 os.kill(child.pid, signal.SIGKILL)
+        self._keep_spares(now)
         if watchdog_interval_s() is not None and len(self._children) == len(self.specs):
             self.notifier.send("WATCHDOG=1")
 
@@ -291,6 +339,10 @@ class Supervisor:
         self.journal.write("agent.stopping")
         deadline = time.monotonic() + _STOP_DEADLINE_S
         worst = 0
+        for spare in self._spares.values():
+            os.kill(spare.pid, signal.SIGKILL)
+            os.waitpid(spare.pid, 0)
+        self._spares.clear()
         for spec in reversed(self.specs):
             child = self._children.get(spec.name)
             if child is None:

@@ -43,6 +43,7 @@ def main(argv: list[str]) -> int:
     from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
     from lvsha.cli import config_file
     from lvsha.config.settings import Settings
+    from lvsha.io.realtime import own_memory
 
     def load() -> Loaded:
         settings, warnings = config_file.load(arguments.file, arguments.node)
@@ -69,7 +70,7 @@ def main(argv: list[str]) -> int:
         return 1
     specs: tuple[WorkerSpec, ...] = (
         WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
-        WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S),
+        WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S, warm=own_memory),
     )
     if arguments.only:
         specs = tuple(spec for spec in specs if spec.name == arguments.only)

@@ -40,6 +40,28 @@ def run_first() -> str:
     return ""
 
 
+def own_memory() -> None:
+    """After a fork: touch every page now, instead of one after another when it is first needed.
+
+    A fault costs 0.1 us to 0.2 ms, by the machine, and a Python process has ten thousand pages. Only for a
+    process with one thread: each page that may be written has its first byte written over with itself.
+    """
+    with open("/proc/self/maps") as maps:
+        lines = maps.readlines()
+    page = resource.getpagesize()
+    for line in lines:
+        span, access, *_, name = line.split()
+        start, end = (int(word, 16) for word in span.split("-"))
+        if name.startswith("[v"):
+            continue  # the kernel's own: vdso, vvar, vsyscall
+        if access.startswith("rw-p"):
+            for address in range(start, end, page):
+                ctypes.memmove(address, address, 1)
+        elif access.startswith("r") and access.endswith("p"):
+            for address in range(start, end, page):
+                ctypes.string_at(address, 1)
+
+
 def lock_memory() -> str:
     """Keep every page that was touched once in memory.
 
