@@ -90,7 +90,7 @@ OPTIONS = (
         name="process",
         field="process",
         metavar="P",
-        choices=("vrrpd", "directord", "both"),
+        choices=("vrrpd", "directord", "both", "all"),
         help="what agent-kill kills",
     ),
     Option(

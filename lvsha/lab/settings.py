@@ -22,6 +22,8 @@ class Process(StrEnum):
     DIRECTORD = "directord"
     """The one that checks and fills the table (keepalived: its checker child)."""
     BOTH = "both"
+    """These two at the same moment; whoever supervises them lives."""
+    ALL = "all"
     """The whole director, its supervisor included."""
 
 

@@ -29,6 +29,8 @@ class Timeline:
     """Source -> instant of its last advert."""
 
     def add(self, event: dict[str, Any]) -> None:
+        if event["event"] == "bound" and event["director"] in self.holders.get(event["address"], ()):
+            return  # a lease was renewed
         self.events.append(event)
         match event["event"]:
             case "bound":
@@ -84,16 +86,26 @@ class Timeline:
         return None
 
     def writes(self, director: str, after: int) -> dict[str, int] | None:
-        """Requests since ``after`` that change addresses and the IPVS; None: they were not counted."""
+        """Requests since ``after`` that write to the IPVS, and changes of its watched addresses.
+
+        A renewed address has not changed. None: requests were not counted.
+        """
         if not any(event.get("counts_writes") for event in self.events):
             return None
-        then = now = {"address": 0, "ipvs": 0}
+        changes = [
+            event
+            for event in self.events
+            if event["event"] in ("bound", "unbound")
+            and event["director"] == director
+            and event["at"] > after
+        ]
+        then = now = 0
         for event in self.events:
             if event["event"] == "writes" and event["director"] == director:
-                now = {what: event[what] for what in now}
+                now = event["ipvs"]
                 if event["at"] <= after:
                     then = now
-        return {what: now[what] - then[what] for what in now}
+        return {"ipvs": now - then, "addresses": len(changes)}
 
     def weights_of(self, director: str, destination: str) -> list[tuple[int, int | None]]:
         """(instant, weight) at every change of the greatest weight a destination has; None: not there."""

@@ -4,8 +4,8 @@ Prints one JSON line an event until stdin ends. It believes nobody: addresses ar
 notifications inside each director's namespace, weights its ``/proc/net/ip_vs``, adverts what passes the
 bridge. It starts before the directors do, when nobody holds anything.
 
-Writes are counted where the kernel can mirror netlink (``nlmon``): every request in a director's namespace
-that changes an address or the IPVS, whoever makes it and whether or not it changes anything.
+Writes to the IPVS are counted where the kernel can mirror netlink (``nlmon``): every request in a director's
+namespace, whoever makes it and whether or not it changes anything.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import ip_address
@@ -41,11 +42,9 @@ PROTOCOL_VRRP = 112
 
 NLMON = "nlmon0"
 NLM_F_REQUEST = 1
-NETLINK_ROUTE = 0
 NETLINK_GENERIC = 16
 IPVS_WRITES = frozenset({1, 2, 3, 5, 6, 7, 9, 10, 12, 16, 17})
 """NEW, SET and DEL of services, destinations and daemons, SET_CONFIG, ZERO and FLUSH (ip_vs.h)."""
-ADDRESS_WRITES = frozenset({RTM_NEWADDR, RTM_DELADDR})
 
 # What is asked of the kernel, not what it answers: the low byte of nlmsg_flags, which are in host order.
 REQUEST_FILTER = (
@@ -104,17 +103,14 @@ def write_socket() -> socket.socket | None:
     return sock
 
 
-def writes(protocol: int, data: bytes, ipvs_family: int) -> dict[str, int]:
-    """How many requests in one netlink datagram change addresses or the IPVS."""
-    found = {"address": 0, "ipvs": 0}
-    while len(data) >= 16:
+def writes(protocol: int, data: bytes, ipvs_family: int) -> int:
+    """How many requests in one netlink datagram write to the IPVS."""
+    found = 0
+    while protocol == NETLINK_GENERIC and len(data) >= 20:
         length, kind = struct.unpack_from("=IH", data)
-        if length < 16:
+        if length < 20:
             break
-        if protocol == NETLINK_ROUTE and kind in ADDRESS_WRITES:
-            found["address"] += 1
-        elif protocol == NETLINK_GENERIC and kind == ipvs_family and data[16] in IPVS_WRITES:
-            found["ipvs"] += 1
+        found += kind == ipvs_family and data[16] in IPVS_WRITES
         data = data[(length + 3) & ~3 :]
     return found
 
@@ -183,7 +179,7 @@ def watch(directors: Sequence[str], addresses: Sequence[str], bridge: str) -> No
     kept: list[socket.socket] = []
     tables: dict[str, int] = {}
     seen: dict[str, dict[str, int]] = {}
-    counts: dict[str, dict[str, int]] = {}
+    counts: Counter[str] = Counter()
     ipvs_family = _ipvs_family()
     for director in directors:
         with Namespace(director).entered():
@@ -193,8 +189,8 @@ def watch(directors: Sequence[str], addresses: Sequence[str], bridge: str) -> No
         kept.append(changes)
         seen[director] = {}
         if requests is not None:
-            counts[director] = {"address": 0, "ipvs": 0}
-            handlers[requests.fileno()] = partial(_hear_writes, requests, counts[director], ipvs_family)
+            counts[director] = 0
+            handlers[requests.fileno()] = partial(_hear_writes, requests, counts, director, ipvs_family)
             kept.append(requests)
     adverts = advert_socket(bridge)
     handlers[adverts.fileno()] = lambda: on_advert(adverts.recv(65536))
@@ -203,7 +199,7 @@ def watch(directors: Sequence[str], addresses: Sequence[str], bridge: str) -> No
         poll.register(fd, select.POLLIN)
     emit("watching", counts_writes=bool(counts))
 
-    told = {director: dict(count) for director, count in counts.items()}
+    told = dict(counts)
     next_sample = time.monotonic()
     while True:
         for fd, _ in poll.poll(max(0.0, next_sample - time.monotonic()) * 1000):
@@ -219,8 +215,8 @@ def watch(directors: Sequence[str], addresses: Sequence[str], bridge: str) -> No
                     emit("weights", director=director, weights=now)
             for director, count in counts.items():
                 if count != told[director]:
-                    told[director] = dict(count)
-                    emit("writes", director=director, **count)
+                    told[director] = count
+                    emit("writes", director=director, ipvs=count)
 
 
 def _ipvs_family() -> int:
@@ -234,11 +230,10 @@ def _hear_addresses(sock: socket.socket, director: str, watched: set[str]) -> No
     on_addresses(director, sock.recv(65536), watched)
 
 
-def _hear_writes(sock: socket.socket, count: dict[str, int], ipvs_family: int) -> None:
+def _hear_writes(sock: socket.socket, counts: Counter[str], director: str, ipvs_family: int) -> None:
     while True:
         try:
             data, sender = sock.recvfrom(65536)
         except BlockingIOError:
             return
-        for what, number in writes(sender[1], data, ipvs_family).items():
-            count[what] += number
+        counts[director] += writes(sender[1], data, ipvs_family)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lvsha.lab.report import comparison, conditions, demo_table, summarize
+from lvsha.lab.report import comparison, conditions, demo_table, markdown, progress, summarize
 from lvsha.lab.settings import DirectorKind, RunSettings
 
 
@@ -64,3 +64,31 @@ def test_the_demonstration_ends_with_a_column_for_each() -> None:
 
     for word in ("1532 ms", "100 / 100", "80 / 100", "20 x ECONNRESET", "329 ms", "335 ms"):
         assert word in text
+
+
+def test_markdown_has_the_same_cells() -> None:
+    lines = markdown(summarize([result("keepalived", 80, 318.0), result("lvsha", 100, 312.0)]))
+
+    assert lines[1] == "| --- | --- | --- | --- | --- | --- |"
+    assert lines[2] == "| crash, DR, IPv4, advert 0.1 s, 1 s after | lvsha | 1 | 100 / 100 | 312 ms |  |"
+    assert lines[3].startswith("|  | keepalived | 1 | 80 / 100 | 318 ms |")
+
+
+def test_what_a_scenario_adds_is_summed_up_too() -> None:
+    runs = [
+        result(
+            "lvsha", 100, 20.0, repaired_ms=ms, kernel_writes={"ipvs": writes, "addresses": 0}, takeovers=0
+        )
+        for ms, writes in ((240.0, 0), (260.0, 2), (900.0, 0))
+    ]
+
+    row = summarize(runs)[0]
+
+    assert (row["repaired_ms_median"], row["kernel_writes_worst"], row["takeovers_worst"]) == (260.0, 2, 0)
+    assert "table back after 260 ms; no takeover; kernel writes: 2" in comparison([row])[-1]
+
+
+def test_progress_says_what_went_wrong() -> None:
+    bad = result("lvsha", 98, None, verdict="98 of 100 connections go on")
+
+    assert progress(bad).endswith("98 / 100  not measured  not ok: 98 of 100 connections go on")

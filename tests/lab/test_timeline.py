@@ -90,3 +90,29 @@ def test_silence_to_the_end_is_silence() -> None:
 
 def test_no_echo_at_all_is_one_silence() -> None:
     assert silences([], start=15, end=500) == [Span(15, 500)]
+
+
+def test_a_renewed_lease_is_not_another_binding() -> None:
+    timeline = Timeline()
+    for at in (10, 20, 30):
+        timeline.add({"at": at, "event": "bound", "director": "lb1", "address": "10.0.0.10"})
+
+    assert [event["at"] for event in timeline.events] == [10]
+
+
+def test_writes_are_those_after_an_instant() -> None:
+    timeline = Timeline()
+    timeline.add({"at": 0, "event": "watching", "counts_writes": True})
+    for at, count in ((10, 4), (20, 6), (30, 7)):
+        timeline.add({"at": at, "event": "writes", "director": "lb1", "ipvs": count})
+    timeline.add({"at": 40, "event": "bound", "director": "lb1", "address": "10.0.0.10"})
+
+    assert timeline.writes("lb1", after=20) == {"ipvs": 1, "addresses": 1}
+    assert timeline.writes("lb2", after=20) == {"ipvs": 0, "addresses": 0}
+
+
+def test_writes_that_were_not_counted_are_not_none_at_all() -> None:
+    timeline = Timeline()
+    timeline.add({"at": 0, "event": "watching", "counts_writes": False})
+
+    assert timeline.writes("lb1", after=0) is None

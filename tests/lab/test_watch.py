@@ -120,3 +120,23 @@ def test_an_advert_is_told_by_source_and_priority(capsys: pytest.CaptureFixture[
 
     line = json.loads(capsys.readouterr().out)
     assert (line["source"], line["vrid"], line["priority"]) == ("10.0.0.1", 51, 200)
+
+
+def request(kind: int, command: int) -> bytes:
+    """A generic netlink message: header, then command, version and two spare bytes."""
+    return struct.pack("=IHHII", 20, kind, 5, 1, 0) + bytes([command, 1, 0, 0])
+
+
+def test_requests_that_write_to_the_ipvs_are_counted_and_questions_are_not() -> None:
+    new_destination, get_service, flush = 5, 4, 17
+    data = request(28, new_destination) + request(28, get_service) + request(28, flush)
+
+    assert watch.writes(watch.NETLINK_GENERIC, data, ipvs_family=28) == 2
+
+
+def test_other_families_and_other_protocols_are_not_the_ipvs() -> None:
+    new_service = request(29, 1)
+
+    assert watch.writes(watch.NETLINK_GENERIC, new_service, ipvs_family=28) == 0
+    assert watch.writes(0, new_service, ipvs_family=29) == 0
+    assert watch.writes(watch.NETLINK_GENERIC, new_service[:18], ipvs_family=29) == 0

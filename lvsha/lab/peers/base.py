@@ -36,13 +36,23 @@ class Peer(ABC):
     def write_config(self, node: str) -> None:
         """Put its configuration into its folder."""
 
-    @abstractmethod
     def pids(self, node: str, process: Process) -> list[int]:
         """The processes that make up this part of a running director."""
+        main = self._main_pid(node)
+        children = tree(main)
+        if process is Process.ALL:
+            return [main, *children]
+        parts = (Process.VRRPD, Process.DIRECTORD) if process is Process.BOTH else (process,)
+        found = [self.pid(node, part) for part in parts]
+        return [pid for pid in found if pid in children]
 
     @abstractmethod
+    def pid(self, node: str, process: Process) -> int | None:
+        """Who is ``vrrpd`` or ``directord`` now."""
+
     def restarts_itself(self, process: Process) -> bool:
         """Whether a supervisor of the director's own starts this part again when it is killed."""
+        return process is not Process.ALL
 
     def detection_limit_s(self) -> float:
         """A dead realserver's weight is 0 after this long at the latest, by what its checks are set to."""
@@ -95,7 +105,7 @@ class Peer(ABC):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-        if process is Process.BOTH:
+        if process is Process.ALL:
             self._processes[node].wait()
 
     def has_ended(self, node: str) -> bool:
@@ -132,11 +142,3 @@ def tree(pid: int) -> list[int]:
             for child in map(int, path.read_text().split()):
                 found += [child, *tree(child)]
     return found
-
-
-def command_name(pid: int) -> str:
-    """``comm`` of a process; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""

@@ -1,6 +1,6 @@
 """keepalived as its users run it: VRRPv3, a sync daemon tied to the instance, TCP checks, weight 0."""
 
-from lvsha.lab.peers.base import Peer, tree
+from lvsha.lab.peers.base import Peer
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
 
@@ -86,19 +86,11 @@ class Keepalived(Peer):
             ]
         return "\n".join([*lines, "}\n"])
 
-    def pids(self, node: str, process: Process) -> list[int]:
-        main = self._main_pid(node)
-        children = tree(main)
-        if process is Process.BOTH:
-            return [main, *children]
+    def pid(self, node: str, process: Process) -> int | None:
         file = "vrrp.pid" if process is Process.VRRPD else "checkers.pid"
-        pid = int((self.node_folder(node) / file).read_text())
-        return [pid] if pid in children else []
+        return int((self.node_folder(node) / file).read_text())
 
     def detection_limit_s(self) -> float:
         # Its waits lie between the end of a check and the start of the next.
         settings = self.settings
         return (settings.check_interval_s + settings.check_timeout_s) * settings.check_fall
-
-    def restarts_itself(self, process: Process) -> bool:
-        return process is not Process.BOTH

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lvsha.lab.netns import run
-from lvsha.lab.peers.base import Peer, command_name, tree
+from lvsha.lab.peers.base import Peer
 from lvsha.lab.peers.keepalived import INSIDE_VRID, PRIORITIES, SYNCID, VRID
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
@@ -79,25 +79,11 @@ class Lvsha(Peer):
             f"realservers = [{realservers}]",
         ]
 
-    def pids(self, node: str, process: Process) -> list[int]:
-        main = self._main_pid(node)
-        children = tree(main)
-        if process is Process.BOTH:
-            return [main, *children]
-        named = [pid for pid in children if process in command_name(pid)]
-        return named or self._logged_pid(node, process, children)
-
-    def _logged_pid(self, node: str, process: Process, children: list[int]) -> list[int]:
+    def pid(self, node: str, process: Process) -> int | None:
         """The supervisor forks its workers, so the log is what tells them apart."""
         words = f"agent.worker_started worker={process} pid="
         found = [line for line in self.log(node).read_text().splitlines() if words in line]
-        if not found:
-            return []
-        pid = int(found[-1].partition(words)[2].split()[0])
-        return [pid] if pid in children else []
-
-    def restarts_itself(self, process: Process) -> bool:
-        return process is not Process.BOTH
+        return int(found[-1].partition(words)[2].split()[0]) if found else None
 
     def extras(self, node: str) -> dict[str, Any]:
         if self.has_ended(node):

@@ -25,7 +25,8 @@ def play(stage: Stage) -> Outcome:
     connect(stage)
     stage.wait_for_the_moment()
 
-    what = "the whole director" if process is Process.BOTH else f"{process}"
+    names = {Process.ALL: "the whole director", Process.BOTH: "vrrpd and directord"}
+    what = names.get(process, f"{process}")
     killed_at = stage.mark_fault(f"SIGKILL to {what} on lb1")
     stage.peer.kill("lb1", process)
     if not stage.peer.restarts_itself(process):
