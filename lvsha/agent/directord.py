@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
@@ -42,6 +43,8 @@ from lvsha.ipvs.plan import plan
 
 _ALIVE_INTERVAL = 0.5
 _DUMP_SHARE = 20
+_RELAY_FLUSH_S = 0.4
+"""How long a hand-over waits for the peers to have everything in their kernels."""
 """A dump that takes t is not made again within 20 t: a huge table costs at most 5 % of a core."""
 
 
@@ -58,9 +61,20 @@ class Directord:
         self.owned = OwnedServices(self.run_dir / "owned-services.json")
         self.table: Table = self.ipvs.table()
         self.director = Director(settings, random=random.Random().random, actual=self.table)
-        self.sync = KernelSync(settings.sync, self.ipvs, self.journal, self.run_dir)
+        self.sync = KernelSync(on_private_interface(settings.sync), self.ipvs, self.journal, self.run_dir)
+        self.relay = ConnectionSync.of(
+            settings.sync,
+            ipvs=self.ipvs,
+            journal=self.journal,
+            hold_back=lambda offset: self.vrrp.set_priority_offset(offset),
+        )
         self.timeouts = KernelTimeouts(self.ipvs, self.journal, self.run_dir)
-        self.vrrp = VrrpdClient(self.run_dir / "vrrpd.sock", self.journal, on_releasing=self._flush)
+        self.vrrp = VrrpdClient(
+            self.run_dir / "vrrpd.sock",
+            self.journal,
+            on_releasing=self._flush,
+            on_routers=self._on_routers,
+        )
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.runner: ProbeRunner | None = None
         self._applied: DesiredTable | None = None
@@ -97,6 +111,8 @@ class Directord:
             services=len(self.settings.services),
             writes=self.kernel_writes,
         )
+        if self.relay is not None:
+            tasks.append(asyncio.create_task(self.relay.run()))
         # aiohttp takes longest to import; the kernel has what it needs by now, so it may.
         server = await asyncio.to_thread(importlib.import_module, "lvsha.api.server")
         api = server.ApiServer(self)
@@ -229,6 +245,10 @@ class Directord:
         if not failures:
             self._failing.clear()
         self.journal.write(
+        if self.relay is not None:
+            complete = desired.keys() <= self.table.keys()
+            quorum = all(view.quorum_met for view in self.director.views().values())
+            self.relay.on_table(self.table, complete=complete, quorum=quorum)
             "director.applied",
             operations=len(operations),
             failed=len(failures),
@@ -252,7 +272,7 @@ class Directord:
                 self.sync.nudge()
 
     async def _flush(self) -> None:
-        """vrrpd is about to hand over: push the kernel's part-filled sync buffer out."""
+        """vrrpd is about to hand over, or has: push the kernel's part-filled sync buffer out."""
         await self.sync.flush()
 
     # What we look like
@@ -265,6 +285,12 @@ class Directord:
             self.table = self.ipvs.table()
         services = [
             service_status(service, self.director, self.table, now) for service in self.settings.services
+        if self.relay is not None:
+            await self.relay.flush(_RELAY_FLUSH_S)
+
+    def _on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
+        if self.relay is not None:
+            self.relay.on_routers(routers)
         ]
         vrrp = self.vrrp.status(now, expected=bool(self.settings.routers))
         sync = self.sync.status()
@@ -279,6 +305,8 @@ class Directord:
             "vrrp": vrrp,
             "sync": sync,
             "services": services,
+        if self.relay is not None:
+            sync["relay"] = self.relay.status()
             "foreign_services": foreign_services(self.table, self.director),
             "checks": self.director.check_count,
             "kernel_writes": self.kernel_writes,

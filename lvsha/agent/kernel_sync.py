@@ -12,6 +12,7 @@ from typing import Any
 from lvsha.agent.journal import Journal
 from lvsha.core.errors import KernelError
 from lvsha.io.ipvs_genl import IpvsSocket
+from lvsha.io.private_link import PRIVATE_INTERFACE, ensure_private_link, remove_private_link
 from lvsha.io.rtnl import RouteSocket
 from lvsha.io.sockets import NudgeSocket
 from lvsha.io.sysctl import read_sysctl, write_sysctl
@@ -148,6 +149,11 @@ class KernelSync:
         known = self._load(self._identity_path)
         try:
             found = [_from_kernel(daemon) for daemon in self._ipvs.daemons()]
+        if self._settings.interface == PRIVATE_INTERFACE:
+            try:
+                ensure_private_link()
+            except KernelError as error:
+                self._say("sync.link_failed", error=str(error))
             stale = bool(found) and bool(known) and known != identity
             steps = plan_daemons(desired_daemons(self._settings), found, stale=stale)
             for step in steps:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,20 @@ _ANSWER_S = 0.5
 class VrrpdClient:
     """Connects, and connects again; vrrpd does not need us."""
 
-    def __init__(self, path: Path, journal: Journal, *, on_releasing: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        journal: Journal,
+        *,
+        on_releasing: Callable[[], Awaitable[None]],
+        on_routers: Callable[[Sequence[dict[str, Any]]], None] = lambda _: None,
+    ) -> None:
+        """``on_routers`` hears each picture of the routers that vrrpd sends."""
         self._path = path
         self._journal = journal
         self._on_releasing = on_releasing
+        self._on_routers = on_routers
+        self._offset = 0
         self._writer: asyncio.StreamWriter | None = None
         self._routers: list[dict[str, Any]] = []
         self._process: dict[str, Any] = {}
@@ -56,6 +66,12 @@ class VrrpdClient:
         ]
         return {"connected": self.connected, "expected": expected, "routers": routers, **self._process}
 
+    def set_priority_offset(self, offset: int) -> None:
+        """What is added to every router's priority from now on, also after vrrpd has come back."""
+        if offset != self._offset:
+            self._offset = offset
+            self.send({"type": "priority", "offset": offset})
+
     def send(self, message: Message) -> bool:
         """False: nobody there."""
         if self._writer is None:
@@ -72,6 +88,8 @@ class VrrpdClient:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._writer = writer
+            if self._offset:
+                writer.write(encode({"type": "priority", "offset": self._offset}))
             writer.write(encode({"type": "serving"}))
             buffer = LineBuffer()
             with contextlib.suppress(OSError, ValueError):
@@ -89,6 +107,7 @@ class VrrpdClient:
             self._routers = message.get("routers", [])
             self._process = message.get("process", {})
             self._heard.set()
+            self._on_routers(self._routers)
         elif kind in ("releasing", "released"):
             task = asyncio.create_task(self._prepare(answer=kind == "releasing"))
             self._tasks.add(task)

@@ -1,0 +1,413 @@
+"""directord's part in the relay: our kernel's connections out to the peers, theirs into our kernel.
+
+::
+
+    kernel master daemon ─ private interface ─▶ SyncCapture ▶ Mirror ▶ Store ▶ Relay ─ UDP ─▶ peers
+    kernel backup daemon ◀─ private interface ─ SyncInjector ◀ Installer ◀──── Relay ◀─ UDP ── peers
+
+Everything that decides is in ``lvsha.sync``; here are descriptors, one timer and one
+injection task. Of a directord that is killed the kernel's table and daemons stay; the
+successor reads that table once, and resynchronises with the peers.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from ipaddress import ip_interface
+from typing import Any
+
+from lvsha.agent.injection import Injection
+from lvsha.agent.journal import Journal
+from lvsha.core.errors import ConfigErrors, KernelError
+from lvsha.core.instant import SECOND, Instant, to_seconds
+from lvsha.core.machine import Event, Output
+from lvsha.director.rebuild import rebuilder
+from lvsha.io.conn_rows import table_rows
+from lvsha.io.ipvs_genl import IpvsSocket
+from lvsha.io.private_link import PRIVATE_INTERFACE
+from lvsha.io.reactor import monotonic
+from lvsha.io.relay_keys import read_keyring
+from lvsha.io.relay_socket import RelaySocket
+from lvsha.io.sync_capture import SyncCapture
+from lvsha.ipvs.model import Table
+from lvsha.sync.mirror import Mirror, is_nudge
+from lvsha.sync.relay import Relay
+from lvsha.sync.relay_outputs import BarrierReached, Install, InstallEntries, RowsEnded, SendDatagram
+from lvsha.sync.relay_settings import RelaySettings
+from lvsha.sync.resync import Installer, Token
+from lvsha.sync.settings import SyncSettings, Transport
+from lvsha.sync.store import Held, Store, vaddr_of, with_timeout
+from lvsha.wire.ipvs_sync.v1 import encode_entry
+from lvsha.wire.relay import Readiness
+
+_WATCH_S = 1.0
+_READS_AT_ONCE = 8
+"""Batches of captured messages between two looks at everything else."""
+
+Status = dict[str, Any]
+
+
+def on_private_interface(settings: SyncSettings | None) -> SyncSettings | None:
+    """The kernel's daemons as the relay wants them: on our own interface, out of everybody's reach."""
+    if settings is None or settings.transport is not Transport.RELAY:
+        return settings
+    return replace(settings, interface=PRIVATE_INTERFACE, group=None, ttl=1)
+
+
+class ConnectionSync:
+    """The relay of one director; made only where the configuration has one."""
+
+    @classmethod
+    def of(
+        cls,
+        settings: SyncSettings | None,
+        *,
+        ipvs: IpvsSocket,
+        journal: Journal,
+        hold_back: Callable[[int], None],
+    ) -> "ConnectionSync | None":
+        """None: the configuration has no relay."""
+        if settings is None or settings.relay is None:
+            return None
+        return cls(settings, ipvs=ipvs, journal=journal, hold_back=hold_back)
+
+    def __init__(
+        self,
+        settings: SyncSettings,
+        *,
+        ipvs: IpvsSocket,
+        journal: Journal,
+        hold_back: Callable[[int], None],
+    ) -> None:
+        """``hold_back`` gets what to add to our routers' priorities, 0 or less.
+
+        Raises: ConfigErrors, when the key file is no good; KernelError, when the socket is refused.
+        """
+        assert settings.relay is not None, "a relay has settings"
+        self._hold_back = hold_back
+        self._settings: RelaySettings = settings.relay
+        self._port = settings.port
+        self._ipvs = ipvs
+        self._journal = journal
+        self.store = Store(director=self._settings.director, limit=self._settings.limit)
+        self.mirror = Mirror(self.store)
+        self.installer = Installer(self.store, syncid=settings.syncid)
+        keyring = read_keyring(self._settings.key_file)
+        self.relay = Relay(self._settings, self.store, keyring, epoch=secrets.randbits(64) or 1)
+        self._peers = {peer.director: peer for peer in self._settings.peers}
+        self._socket = RelaySocket(self._settings.address, self._settings.port)
+        self._barriers: dict[tuple[int, int], asyncio.Future[None]] = {}
+        self._next_token = 1
+        self._capture: SyncCapture | None = None
+        self._injection = Injection(
+            self.installer,
+            journal,
+            interface=PRIVATE_INTERFACE,
+            port=self._port,
+            on_installed=self._on_installed,
+        )
+        self._timer: asyncio.TimerHandle | None = None
+        self._bindings: frozenset[tuple[object, ...]] = frozenset()
+        self._readiness = Readiness(0)
+        self._marks: frozenset[int] = frozenset()
+        self._is_master = False
+        self._capture_complaint = ""
+        self._send_errors: dict[int, int] = {}
+
+    # Life
+
+    async def run(self) -> None:
+        """For ever; the daemons run already, and the services are in the kernel."""
+        loop = asyncio.get_running_loop()
+        self._open_capture()
+        await self._seed()
+        loop.add_reader(self._socket.fileno(), self._on_socket)
+        self._perform(self.relay.start(monotonic()))
+        tasks = [asyncio.create_task(self._injection.run()), asyncio.create_task(self._watch())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            loop.remove_reader(self._socket.fileno())
+            self._close_capture()
+            self._socket.close()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def reconfigure(self, settings: SyncSettings | None) -> None:
+        """Other peers, another key, other limits. Address and port stay until a restart."""
+        if settings is None or settings.relay is None:
+            return
+        now = monotonic()
+        self._settings = settings.relay
+        self._peers = {peer.director: peer for peer in settings.relay.peers}
+        try:
+            self.relay.rekey(read_keyring(settings.relay.key_file), now)
+        except ConfigErrors as error:
+            self._journal.write("relay.key_refused", problem=str(error), action="keeping the old keys")
+        self._perform(self.relay.reconfigure(settings.relay, now))
+
+    async def flush(self, deadline_s: float) -> bool:
+        """Until every connected peer has in its kernel what ours has told so far; False: not in time."""
+        self._on_capture()
+        now = monotonic()
+        waiting: list[asyncio.Future[None]] = []
+        for view in self.relay.peers(now):
+            if view.connected:
+                token, self._next_token = self._next_token, self._next_token + 1
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._barriers[(view.peer, token)] = future
+                waiting.append(future)
+                self._perform(self.relay.barrier(view.peer, token, now))
+        if not waiting:
+            return False
+        _, late = await asyncio.wait(waiting, timeout=deadline_s)
+        self._barriers = {key: future for key, future in self._barriers.items() if future not in waiting}
+        return not late
+
+    # The kernel speaks
+
+    def _open_capture(self) -> bool:
+        try:
+            self._capture = SyncCapture(PRIVATE_INTERFACE, port=self._port)
+        except KernelError as error:
+            if str(error) != self._capture_complaint:
+                self._capture_complaint = str(error)
+                self._journal.write("sync.capture_failed", error=str(error), retry_s=_WATCH_S)
+            return False
+        self._capture_complaint = ""
+        asyncio.get_running_loop().add_reader(self._capture.fileno(), self._on_capture)
+        return True
+
+    def _close_capture(self) -> None:
+        if self._capture is not None:
+            asyncio.get_running_loop().remove_reader(self._capture.fileno())
+            self._capture.close()
+            self._capture = None
+
+    def _on_capture(self) -> None:
+        now = monotonic()
+        news = 0
+        for _ in range(_READS_AT_ONCE):
+            if self._capture is None:
+                break
+            try:
+                messages = self._capture.receive()
+            except KernelError:
+                self._close_capture()  # the interface went; the watch makes it anew
+                break
+            for message in messages:
+                news += self.mirror.hear(message, now)
+            if not messages:
+                break
+        if news:
+            self._perform(self.relay.on_changes(now))
+
+    async def _seed(self) -> None:
+        """Read the kernel's table once: what was there before we were."""
+        begun = monotonic()
+        try:
+            table, timeouts = self._ipvs.table(), self._ipvs.timeouts()
+            rows = await asyncio.to_thread(table_rows)
+        except KernelError as error:
+            self._journal.write("sync.seed_failed", error=str(error))
+            return
+        now = monotonic()
+        rebuild = rebuilder(table, timeouts)
+        seeded = 0
+        for row in rows:
+            conn = rebuild(row)
+            if conn is None or not row.expires_s:
+                continue
+            entry = encode_entry(conn)
+            if not is_nudge(entry) and self.store.seed(entry, now, lifetime=row.expires_s * SECOND):
+                seeded += 1
+        took_ms = round((monotonic() - begun) / 1e6)
+        self._journal.write("sync.seeded", rows=len(rows), taken=seeded, took_ms=took_ms)
+
+    # The peers speak
+
+    def _on_socket(self) -> None:
+        now = monotonic()
+        for data, source in self._socket.receive():
+            self._perform(self.relay.receive(data, source, now))
+
+    def _on_installed(self, tokens: Sequence[Token]) -> None:
+        now = monotonic()
+        for peer, token in tokens:
+            self._perform(self.relay.installed(peer, token, now))
+
+    def _perform(self, outputs: Iterable[Output]) -> None:
+        now = monotonic()
+        for output in outputs:
+            if isinstance(output, SendDatagram):
+                self._send(output, now)
+            elif isinstance(output, InstallEntries):
+                self.installer.add(output.peer, output.token, output.entries)
+                self._injection.wake()
+            elif isinstance(output, BarrierReached):
+                barrier = self._barriers.pop((output.peer, output.token), None)
+                if barrier is not None and not barrier.done():
+                    barrier.set_result(None)
+            elif isinstance(output, Event) and not isinstance(output, RowsEnded):
+                self._journal.record("relay", output)
+        self._arm()
+
+    def _send(self, output: SendDatagram, now: Instant) -> None:
+        peer = self._peers.get(output.peer)
+        if peer is None:
+            return  # left the configuration a moment ago
+        code = self._socket.send(peer.address, peer.port, output.data)
+        if code != self._send_errors.get(output.peer, 0):
+            self._send_errors[output.peer] = code
+            if code:
+                self._journal.write("relay.send_failed", peer=peer.name, errno=code)
+        if code:
+            self._perform(self.relay.on_send_failed(output.peer, code, now))
+
+    def _arm(self) -> None:
+        deadline = self.relay.deadline
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            delay = max(0.0, to_seconds(deadline - monotonic()))
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = monotonic()
+        deadline = self.relay.deadline
+        self._perform(self.relay.on_deadline(now) if deadline is not None and deadline <= now else [])
+
+    # directord and vrrpd speak
+
+    def on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
+        """vrrpd's picture changed: which addresses are ours now."""
+        now = monotonic()
+        masters = [router for router in routers if router.get("state") == "MASTER"]
+        self._is_master = bool(masters)
+        claims = {ip_interface(text).ip.packed for router in masters for text in router.get("addresses", ())}
+        if masters:
+            for mark in self._marks:
+                claims |= {mark.to_bytes(4, "big"), mark.to_bytes(4, "big") + bytes(12)}
+        if claims != self.store.claims:
+            released = self.store.claim(frozenset(claims), now)
+            self._install_again(released, now)
+            self._perform(self.relay.on_changes(now))
+        self._tell_readiness()
+
+    def on_table(self, table: Table, *, complete: bool, quorum: bool) -> None:
+        """The kernel's services are as they are now.
+
+        Args:
+            table: the kernel's.
+            complete: it holds all that the configuration wants.
+            quorum: every service has its quorum here.
+        """
+        now = monotonic()
+        self._marks = frozenset(key.fwmark for key in table if key.fwmark)
+        bindings = frozenset((key, each) for key, state in table.items() for each in state.destinations)
+        gained = bindings - self._bindings
+        first = not self._bindings
+        self._bindings = bindings
+        if complete and not self.installer.is_ready:
+            self.installer.is_ready = True
+            self._injection.wake()
+        elif gained and not first:
+            addresses = {key.address.packed for key, _ in gained if key.address is not None}
+            by_mark = any(key.fwmark for key, _ in gained)
+            rows = [
+                held
+                for held in self.store
+                if not self.store.owns(held) and (by_mark or vaddr_of(held.key) in addresses)
+            ]
+            if rows:
+                self._journal.write("sync.installing_again", rows=len(rows), reason="services changed")
+                self._install_again(rows, now)
+        readiness = Readiness(0)
+        if complete:
+            readiness |= Readiness.SERVICES
+        if quorum:
+            readiness |= Readiness.QUORUM
+        self._readiness = readiness
+        self._tell_readiness()
+
+    def resync(self) -> int:
+        """By hand: everything once more, both ways; how many connections we hold."""
+        self._perform(self.relay.resync(monotonic()))
+        return len(self.store)
+
+    def _tell_readiness(self) -> None:
+        readiness = self._readiness
+        if self.installer.is_ready and self._capture is not None:
+            readiness |= Readiness.INJECTS
+        if self._is_master:
+            readiness |= Readiness.MASTER
+        self._perform(self.relay.set_ready(readiness, monotonic()))
+
+    def _install_again(self, rows: Iterable[Held], now: Instant) -> None:
+        again = [
+            Install(
+                key=held.key,
+                entry=with_timeout(held.entry, max(1, (held.expires - now) // SECOND)),
+                lifetime=max(SECOND, held.expires - now),
+                deleted=False,
+            )
+            for held in rows
+        ]
+        if self.installer.again(again):
+            self._injection.wake()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self._capture is None:
+                self._injection.reopen()
+                if self._open_capture():
+                    await self._seed()
+            elif lost := self._capture.take_lost():
+                self._journal.write("sync.capture_lost", datagrams=lost, action="reading the table")
+                await self._seed()
+            self._tell_readiness()
+
+    # What we look like
+
+    def status(self) -> Status:
+        """``sync.relay`` of ``lvsha status --json``."""
+        views = self.relay.peers(monotonic())
+        return {
+            "connections": len(self.store),
+            "heard": self.mirror.heard,
+            "passed_on": self.mirror.passed_on,
+            "installed": self.installer.installed,
+            "waiting_to_install": len(self.installer),
+            "dropped": self._injection.dropped,
+            "capture_lost": self._capture.lost if self._capture is not None else 0,
+            "coverage": round(min((view.coverage for view in views), default=0.0), 6),
+            "would_lose": max((view.missing for view in views), default=len(self.store)),
+            "peers": [
+                {
+                    "name": view.name,
+                    "connected": view.connected,
+                    "ready": _readiness_names(view.readiness),
+                    "connections": view.live,
+                    "missing": view.missing,
+                    "missing_here": view.missing_here,
+                    "coverage": round(view.coverage, 6),
+                    "resynced": view.resynced,
+                    "lag_ms": round(view.lag / 1e6, 3),
+                    "rtt_ms": round(view.rtt / 1e6, 3) if view.rtt is not None else None,
+                    "sent_bytes": view.sent_bytes,
+                    "received_bytes": view.received_bytes,
+                    "resent": view.resent,
+                }
+                for view in views
+            ],
+        }
+
+
+def _readiness_names(readiness: Readiness) -> list[str]:
+    return [flag.name.lower() for flag in Readiness if flag in readiness and flag.name]

@@ -1,0 +1,94 @@
+"""Carries what the installer hands out into the kernel, one batch after another, beside the event loop.
+
+A batch waits for the kernel at its barrier; that is done in a thread, so that checks
+and the relay go on. A batch that the kernel dropped is sent again: entries are states,
+and twice is once.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from lvsha.agent.journal import Journal
+from lvsha.core.errors import KernelError
+from lvsha.io.sync_socket import Delivery, SyncInjector
+from lvsha.sync.resync import Batch, Installer, Token
+
+_TRIES = 5
+_RETRY_S = 0.2
+
+
+class Injection:
+    """One task; ``wake`` it when the installer has got something."""
+
+    def __init__(
+        self,
+        installer: Installer,
+        journal: Journal,
+        *,
+        interface: str,
+        port: int,
+        on_installed: Callable[[Sequence[Token]], None],
+    ) -> None:
+        self._installer = installer
+        self._journal = journal
+        self._interface = interface
+        self._port = port
+        self._on_installed = on_installed
+        self._injector: SyncInjector | None = None
+        self._wanted = asyncio.Event()
+        self._is_complaining = False
+        self.dropped = 0
+        """Messages that the daemon's socket had no room for; all were sent again."""
+        self.is_idle = True
+
+    def wake(self) -> None:
+        self._wanted.set()
+
+    def reopen(self) -> None:
+        """The interface was made anew: the sockets are bound to one that is gone."""
+        injector, self._injector = self._injector, None
+        if injector is not None:
+            injector.close()
+
+    async def run(self) -> None:
+        """For ever."""
+        try:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                self.is_idle = False
+                while (batch := self._installer.next_batch()) is not None:
+                    await self._install(batch)
+                    self._on_installed(batch.tokens)
+                self.is_idle = True
+        finally:
+            self.reopen()
+
+    async def _install(self, batch: Batch) -> None:
+        """Until the kernel has it; while nobody listens there, for as long as that takes."""
+        tries = 0
+        while batch.messages:
+            try:
+                delivery = await asyncio.to_thread(self._deliver, batch)
+            except KernelError as error:
+                if not self._is_complaining:
+                    self._journal.write("sync.injection_failed", error=str(error), retry_s=_RETRY_S)
+                self._is_complaining = True
+                self.reopen()
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._is_complaining = False
+            self.dropped += delivery.dropped
+            tries += 1
+            if not delivery.dropped and not delivery.unconfirmed:
+                return
+            if tries == _TRIES:
+                self._journal.write(
+                    "sync.entries_dropped", messages=delivery.dropped, unconfirmed=delivery.unconfirmed
+                )
+                return
+
+    def _deliver(self, batch: Batch) -> Delivery:
+        if self._injector is None:
+            self._injector = SyncInjector(self._interface, port=self._port)
+        return self._injector.deliver(batch.messages)

@@ -1,0 +1,120 @@
+"""What the peers' entries become in this director's kernel, and in which order.
+
+The relay hands entries out faster than a kernel takes them: they wait here, and go in
+as batches of messages, each batch after the one before has been taken (the barrier of
+``io.sync_socket``). Rules:
+
+* Nothing goes in before the services are in the kernel: a row made without its
+  realserver stays unbound, and is not counted there, until it is sent once more. For
+  the same reason ``again`` takes all rows in once more after services changed.
+* What our own kernel has announced meanwhile is left out: it is newer.
+* A row that was deleted elsewhere is told to expire, by an entry in state CLOSE with
+  one second to live. The protocol has no delete.
+
+The queue is bounded by the relay's flow control: it stops at so many frames that
+have not been reported as installed.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lvsha.sync.relay_outputs import Install
+from lvsha.sync.store import Store
+from lvsha.wire.ipvs_sync.names import ConnFlag, Protocol, TcpState
+from lvsha.wire.ipvs_sync.v1 import HEADER_SIZE, MAX_ENTRIES, assemble
+
+BATCH_ENTRIES: Final = 2_000
+"""At once: 50 messages of 1,448 bytes, a burst and a barrier."""
+MAXLEN: Final = 1_472
+
+Token = tuple[int, int]
+"""Peer, and its number for a group of entries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What goes in together."""
+
+    messages: tuple[bytes, ...]
+    tokens: tuple[Token, ...]
+    """Complete once this batch is in."""
+    entries: int
+
+
+def pack(syncid: int, entries: Iterable[bytes], *, maxlen: int = MAXLEN) -> Iterator[bytes]:
+    """Messages of at most ``maxlen`` bytes around encoded entries."""
+    waiting: list[bytes] = []
+    used = HEADER_SIZE
+    for entry in entries:
+        padded = (len(entry) + 3) & ~3
+        if waiting and (used + padded > maxlen or len(waiting) == MAX_ENTRIES):
+            yield assemble(syncid, waiting)
+            waiting, used = [], HEADER_SIZE
+        waiting.append(entry)
+        used += padded
+    if waiting:
+        yield assemble(syncid, waiting)
+
+
+def deletion(entry: bytes) -> bytes:
+    """The entry that makes the kernel forget this row within a second."""
+    flags = int.from_bytes(entry[4:8], "big") | ConnFlag.INACTIVE
+    is_tcp = entry[1] == Protocol.TCP and not flags & ConnFlag.TEMPLATE
+    state = int(TcpState.CLOSE).to_bytes(2, "big") if is_tcp else entry[8:10]
+    return b"".join((entry[:4], flags.to_bytes(4, "big"), state, entry[10:20], b"\0\0\0\1", entry[24:]))
+
+
+class Installer:
+    """The queue of entries on their way into our kernel."""
+
+    def __init__(self, store: Store, *, syncid: int) -> None:
+        self._store = store
+        self._syncid = syncid
+        self._queue: deque[tuple[Install, Token | None]] = deque()
+        self.is_ready = False
+        """The services are in the kernel and its backup daemon runs."""
+        self.installed = 0
+        self.skipped = 0
+        """Our own kernel knew better."""
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, peer: int, token: int, entries: Sequence[Install]) -> None:
+        """Entries of a peer, to be answered for with ``token``."""
+        last = len(entries) - 1
+        for place, entry in enumerate(entries):
+            self._queue.append((entry, (peer, token) if place == last else None))
+        if not entries:
+            self._queue.append((_NOTHING, (peer, token)))
+
+    def again(self, rows: Iterable[Install]) -> int:
+        """Rows that we hold and that must go in once more; how many."""
+        before = len(self._queue)
+        self._queue.extend((row, None) for row in rows)
+        return len(self._queue) - before
+
+    def next_batch(self) -> Batch | None:
+        """The next entries and whom to tell; None while there are none, or none may go in."""
+        if not self.is_ready or not self._queue:
+            return None
+        tokens: list[Token] = []
+        encoded: list[bytes] = []
+        for _ in range(min(BATCH_ENTRIES, len(self._queue))):
+            install, token = self._queue.popleft()
+            if token is not None:
+                tokens.append(token)
+            if not install.entry:
+                continue
+            held = self._store.get(install.key)
+            if held is not None and held.is_seen and held.origin == self._store.director:
+                self.skipped += 1
+                continue
+            encoded.append(deletion(install.entry) if install.deleted else install.entry)
+        self.installed += len(encoded)
+        return Batch(messages=tuple(pack(self._syncid, encoded)), tokens=tuple(tokens), entries=len(encoded))
+
+
+_NOTHING: Final = Install(key=b"", entry=b"", lifetime=0, deleted=False)

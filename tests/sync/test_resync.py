@@ -1,0 +1,126 @@
+"""Peers' entries on their way into our kernel: order, batches, and what is left out."""
+
+from ipaddress import IPv4Address
+
+from lvsha.core.instant import SECOND, Instant
+from lvsha.sync.relay_outputs import Install
+from lvsha.sync.resync import BATCH_ENTRIES, Batch, Installer, deletion
+from lvsha.sync.store import Store, key_of
+from lvsha.wire.ipvs_sync.message import decode_message
+from lvsha.wire.ipvs_sync.names import ConnFlag, TcpState
+from lvsha.wire.ipvs_sync.records import SyncConn
+from lvsha.wire.ipvs_sync.v1 import encode_entry
+
+NOW = Instant(0)
+PEER = 2
+
+
+def entry(cport: int, *, protocol: int = 6, state: int = TcpState.ESTABLISHED) -> bytes:
+    return encode_entry(
+        SyncConn.build(
+            protocol=protocol,
+            client=(IPv4Address("10.0.0.100"), cport),
+            virtual=(IPv4Address("10.0.0.10"), 80),
+            destination=(IPv4Address("10.0.0.11"), 80),
+            state=state,
+            flags=0,
+            timeout=900,
+        )
+    )
+
+
+def install(cport: int, *, deleted: bool = False) -> Install:
+    return Install(key=key_of(entry(cport)), entry=entry(cport), lifetime=900 * SECOND, deleted=deleted)
+
+
+def ready() -> tuple[Installer, Store]:
+    store = Store(director=1)
+    installer = Installer(store, syncid=7)
+    installer.is_ready = True
+    return installer, store
+
+
+def conns(batch: Batch | None) -> list[SyncConn]:
+    assert batch is not None
+    return [conn for message in batch.messages for conn in decode_message(message).entries]
+
+
+def test_nothing_goes_in_before_the_services_are_there() -> None:
+    installer = Installer(Store(director=1), syncid=7)
+    installer.add(PEER, 1, (install(1),))
+
+    assert installer.next_batch() is None
+    installer.is_ready = True
+    assert [conn.cport for conn in conns(installer.next_batch())] == [1]
+
+
+def test_a_token_is_answered_with_the_batch_that_completes_it() -> None:
+    installer, _ = ready()
+    installer.add(PEER, 1, tuple(install(cport) for cport in range(1, BATCH_ENTRIES)))
+    installer.add(PEER, 2, (install(3), install(4)))
+
+    first, second = installer.next_batch(), installer.next_batch()
+
+    assert first is not None
+    assert second is not None
+    assert (first.tokens, second.tokens) == (((PEER, 1),), ((PEER, 2),))
+    assert installer.next_batch() is None
+
+
+def test_a_frame_of_nothing_is_answered_as_well() -> None:
+    installer, _ = ready()
+    installer.add(PEER, 5, ())
+
+    batch = installer.next_batch()
+
+    assert batch is not None
+    assert (batch.tokens, batch.messages) == (((PEER, 5),), ())
+
+
+def test_messages_fit_the_smallest_backup_and_bear_its_syncid() -> None:
+    installer, _ = ready()
+    installer.add(PEER, 1, tuple(install(cport) for cport in range(1, 101)))
+
+    batch = installer.next_batch()
+
+    assert batch is not None
+    assert [len(message) for message in batch.messages] == [1448, 1448, 728]
+    assert {decode_message(message).syncid for message in batch.messages} == {7}
+
+
+def test_what_our_own_kernel_has_announced_meanwhile_is_left_out() -> None:
+    installer, store = ready()
+    installer.add(PEER, 1, (install(1), install(2)))
+    store.observe(entry(1), NOW)
+
+    assert [conn.cport for conn in conns(installer.next_batch())] == [2]
+    assert installer.skipped == 1
+
+
+def test_a_deleted_connection_is_told_to_end_within_a_second() -> None:
+    installer, _ = ready()
+    installer.add(PEER, 1, (install(1, deleted=True),))
+
+    (conn,) = conns(installer.next_batch())
+
+    assert (conn.state, conn.timeout) == (TcpState.CLOSE, 1)
+    assert conn.flags & ConnFlag.INACTIVE
+
+
+def test_a_deleted_udp_row_keeps_its_one_state() -> None:
+    (conn,) = decode_message(
+        b"".join([b"\0\7\0\x2c\1\1\0\0", deletion(entry(1, protocol=17, state=0))])
+    ).entries
+
+    assert (conn.state, conn.timeout) == (0, 1)
+
+
+def test_rows_go_in_once_more_without_anybody_to_tell() -> None:
+    installer, _ = ready()
+
+    assert installer.again([install(1), install(2)]) == 2
+    batch = installer.next_batch()
+
+    assert len(conns(batch)) == 2
+    assert batch is not None
+    assert batch.tokens == ()
