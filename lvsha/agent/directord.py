@@ -42,9 +42,9 @@ from lvsha.ipvs.model import DesiredTable, Operation, RemoveService, Table
 from lvsha.ipvs.plan import plan
 
 _ALIVE_INTERVAL = 0.5
-_DUMP_SHARE = 20
 _RELAY_FLUSH_S = 0.4
 """How long a hand-over waits for the peers to have everything in their kernels."""
+_DUMP_SHARE = 20
 """A dump that takes t is not made again within 20 t: a huge table costs at most 5 % of a core."""
 
 
@@ -104,6 +104,8 @@ class Directord:
             asyncio.create_task(self.sync.watch()),
             asyncio.create_task(self.reset_grace.run()),
         ]
+        if self.relay is not None:
+            tasks.append(asyncio.create_task(self.relay.run()))
         self.control.send("ready")
         self.journal.write(
             "director.started",
@@ -111,8 +113,6 @@ class Directord:
             services=len(self.settings.services),
             writes=self.kernel_writes,
         )
-        if self.relay is not None:
-            tasks.append(asyncio.create_task(self.relay.run()))
         # aiohttp takes longest to import; the kernel has what it needs by now, so it may.
         server = await asyncio.to_thread(importlib.import_module, "lvsha.api.server")
         api = server.ApiServer(self)
@@ -234,6 +234,10 @@ class Directord:
             with contextlib.suppress(KernelError):
                 self.table = self.ipvs.table()
         self._applied = desired
+        if self.relay is not None:
+            complete = desired.keys() <= self.table.keys()
+            quorum = all(view.quorum_met for view in self.director.views().values())
+            self.relay.on_table(self.table, complete=complete, quorum=quorum)
 
     def _apply(self, operations: Sequence[Operation]) -> None:
         if not operations:
@@ -245,10 +249,6 @@ class Directord:
         if not failures:
             self._failing.clear()
         self.journal.write(
-        if self.relay is not None:
-            complete = desired.keys() <= self.table.keys()
-            quorum = all(view.quorum_met for view in self.director.views().values())
-            self.relay.on_table(self.table, complete=complete, quorum=quorum)
             "director.applied",
             operations=len(operations),
             failed=len(failures),
@@ -274,6 +274,12 @@ class Directord:
     async def _flush(self) -> None:
         """vrrpd is about to hand over, or has: push the kernel's part-filled sync buffer out."""
         await self.sync.flush()
+        if self.relay is not None:
+            await self.relay.flush(_RELAY_FLUSH_S)
+
+    def _on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
+        if self.relay is not None:
+            self.relay.on_routers(routers)
 
     # What we look like
 
@@ -285,15 +291,11 @@ class Directord:
             self.table = self.ipvs.table()
         services = [
             service_status(service, self.director, self.table, now) for service in self.settings.services
-        if self.relay is not None:
-            await self.relay.flush(_RELAY_FLUSH_S)
-
-    def _on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
-        if self.relay is not None:
-            self.relay.on_routers(routers)
         ]
         vrrp = self.vrrp.status(now, expected=bool(self.settings.routers))
         sync = self.sync.status()
+        if self.relay is not None:
+            sync["relay"] = self.relay.status()
         found = problems(services, vrrp, sync)
         return {
             "node": self.settings.node,
@@ -305,8 +307,6 @@ class Directord:
             "vrrp": vrrp,
             "sync": sync,
             "services": services,
-        if self.relay is not None:
-            sync["relay"] = self.relay.status()
             "foreign_services": foreign_services(self.table, self.director),
             "checks": self.director.check_count,
             "kernel_writes": self.kernel_writes,

@@ -142,6 +142,11 @@ class KernelSync:
 
     def _settle(self) -> None:
         assert self._settings is not None, "nothing to settle without settings"
+        if self._settings.interface == PRIVATE_INTERFACE:
+            try:
+                ensure_private_link()
+            except KernelError as error:
+                self._say("sync.link_failed", error=str(error))
         identity = self._identity(self._settings.interface)
         if identity is None:
             self._say("sync.no_interface", interface=self._settings.interface, retry_s=_WATCH_INTERVAL_S)
@@ -149,11 +154,6 @@ class KernelSync:
         known = self._load(self._identity_path)
         try:
             found = [_from_kernel(daemon) for daemon in self._ipvs.daemons()]
-        if self._settings.interface == PRIVATE_INTERFACE:
-            try:
-                ensure_private_link()
-            except KernelError as error:
-                self._say("sync.link_failed", error=str(error))
             stale = bool(found) and bool(known) and known != identity
             steps = plan_daemons(desired_daemons(self._settings), found, stale=stale)
             for step in steps:
