@@ -80,6 +80,8 @@ class KernelSync:
                 self._ipvs.stop_daemon(role)
             except KernelError as error:
                 self._say("sync.stop_failed", role=role, error=str(error))
+            else:
+                self._journal.write("sync.daemon_stopped", role=role)
         for name, value in self._saved.items():
             self._write(name, value)
         self._saved = {}
@@ -187,6 +189,9 @@ class KernelSync:
         return {"index": str(link.index), "address": addresses[0] if addresses else ""}
 
     def _tune(self, wanted: dict[str, str]) -> None:
+        for name in self._saved.keys() - wanted.keys():  # left the file at a reload
+            self._write(name, self._saved.pop(name))
+            self._saved_path.write_text(json.dumps(self._saved))
         for name, value in wanted.items():
             current = self._read(name)
             if current is None or current.split() == value.split():

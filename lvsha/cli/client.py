@@ -54,7 +54,8 @@ def ask(run_dir: str, method: str, path: str) -> Any:
         raise AgentUnreachable(f"you may not open {socket_path}; try as root or in the group lvsha") from None
     except ConnectionRefusedError:
         raise AgentUnreachable(
-            f"the agent on {socket_path} is dead; `systemctl status lvsha-directord` says why"
+            f"directord on {socket_path} is dead or just starting; "
+            "`systemctl status lvsha-directord` says which, and why"
         ) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise AgentUnreachable(f"the agent on {socket_path} gave no answer: {error}") from None

@@ -9,6 +9,7 @@ import json
 import os
 import select
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ DOWN_S = 3 * ADVERT_S + ADVERT_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beats:
-    """What became of a datagram every 2 ms through the virtual address."""
+    """What became of a datagram every 5 ms through the virtual address."""
 
     sent: int
     lost: tuple[int, ...]
@@ -54,6 +55,9 @@ class EditedLvsha(Lvsha):
             text = edit(text)
         return text
 
+    def process(self, node: str) -> "subprocess.Popen[bytes]":
+        return self._processes[node]
+
     def pid(self, node: str, process: Process) -> int | None:
         """As the lab's, from a log in JSON."""
         pid = None
@@ -69,6 +73,9 @@ class Rig:
 
     stage: Stage
     folder: Path
+    _journals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _read_to: dict[str, int] = field(default_factory=dict)
+    """Bytes of each log that are in its journal."""
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
     @property
@@ -85,13 +92,16 @@ class Rig:
         self, name: str | None = None, *, node: str = "lb1", since: float = 0.0
     ) -> list[dict[str, Any]]:
         """Of the journal, in its order; ``since`` in seconds of the wall clock."""
-        found = []
-        for line in self.peer.log(node).read_text(errors="replace").splitlines():
+        journal = self._journals.setdefault(node, [])
+        with self.peer.log(node).open("rb") as log:
+            log.seek(self._read_to.get(node, 0))
+            # A line that is not whole yet comes the next time.
+            text, _, _ = log.read().rpartition(b"\n")
+        self._read_to[node] = self._read_to.get(node, 0) + (len(text) + 1 if text else 0)
+        for line in text.splitlines():
             with suppress(ValueError):
-                event = json.loads(line)
-                if event["at"] >= since and name in (None, event["event"]):
-                    found.append(event)
-        return found
+                journal.append(json.loads(line))
+        return [event for event in journal if event["at"] >= since and name in (None, event["event"])]
 
     def event(self, name: str, *, node: str = "lb1", since: float, within: float = 5.0) -> dict[str, Any]:
         """The first of that name since then; waits for it."""
@@ -103,9 +113,15 @@ class Rig:
         return self.peer.log(node).read_text(errors="replace")
 
     def status(self, node: str = "lb1") -> dict[str, Any]:
-        """As ``lvsha status --json`` prints it."""
-        answer: dict[str, Any] = ask(str(self.run_dir(node)), "GET", "/v1/status")
-        return answer
+        """As ``lvsha status --json`` prints it; waits for a directord that starts."""
+
+        def answer() -> dict[str, Any] | None:
+            try:
+                return dict(ask(str(self.run_dir(node)), "GET", "/v1/status"))
+            except AgentUnreachable:
+                return None
+
+        return self.until(answer, f"a status of {node}", within=10)
 
     def run_dir(self, node: str = "lb1") -> Path:
         return self.peer.node_folder(node) / "run"
@@ -114,6 +130,28 @@ class Rig:
         pid = self.peer.pid(node, name)
         assert pid is not None, f"{name} of {node} was never started"
         return pid
+
+    def main_pid(self, node: str = "lb1") -> int:
+        """Of the supervisor."""
+        return self.peer.process(node).pid
+
+    def exit_status(self, node: str, within: float = 5.0) -> int:
+        """Of the agent; waits for its end."""
+        return self.peer.process(node).wait(within)
+
+    def roles(self) -> tuple[str, str]:
+        """Who is MASTER and who is BACKUP, once both say so and are well."""
+
+        def found() -> tuple[str, str] | None:
+            states = {}
+            for node in ("lb1", "lb2"):
+                status = self.status(node)
+                if not status["ok"]:
+                    return None
+                states[status["vrrp"]["routers"][0]["state"]] = node
+            return (states["MASTER"], states["BACKUP"]) if len(states) == 2 else None
+
+        return self.until(found, "one MASTER and one BACKUP, both well", within=15)
 
     def holders(self, address: str | None = None) -> set[str]:
         """Who has an address bound."""
@@ -131,7 +169,8 @@ class Rig:
             if late:
                 logs = "\n".join(f"--- {node} ---\n{self.log(node)[-3000:]}" for node in ("lb1", "lb2"))
                 raise AssertionError(f"not within {within:g} s: {what}\n{logs}")
-            self.stage.pump(0.02)
+            # Seldom: a guest has one processor, and what is waited for needs it.
+            self.stage.pump(0.05)
 
     # What is done to it
 
@@ -184,7 +223,7 @@ class Rig:
 
 
 def _beat(address: str, port: int) -> None:
-    """A numbered datagram every 2 ms until the next line on stdin; then wait for what is under way."""
+    """A numbered datagram every 5 ms until the next line on stdin; then wait for what is under way."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect((address, port))
     sock.setblocking(False)
@@ -199,7 +238,7 @@ def _beat(address: str, port: int) -> None:
             with suppress(OSError):
                 sock.send(b"%d" % sent)
             sent += 1
-            due = max(due + 0.002, now)
+            due = max(due + 0.005, now)
         for fd, _ in poll.poll(max(1, round((due - time.monotonic()) * 1000))):
             if fd == 0 and stop_at == float("inf"):
                 os.read(0, 100)
@@ -233,15 +272,12 @@ def running_pair(folder: Path, *edits: Callable[[str], str], **settings: Any) ->
         stage.build()
         stage.start_pair()
         rig = Rig(stage, folder)
-        rig.until(lambda: _is_whole(rig), "both directors to answer and lb2 to follow lb1")
+        rig.until(
+            lambda: all(rig.status(node)["vrrp"]["connected"] for node in ("lb1", "lb2")),
+            "both directors to be whole",
+            within=10,
+        )
         yield rig
-
-
-def _is_whole(rig: Rig) -> bool:
-    try:
-        return all(rig.status(node)["vrrp"]["connected"] for node in ("lb1", "lb2"))
-    except AgentUnreachable:
-        return False
 
 
 __all__ = ["ADVERT_S", "DOWN_S", "Beats", "EditedLvsha", "Process", "Rig", "running_pair"]
