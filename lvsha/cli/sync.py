@@ -6,10 +6,13 @@ import sys
 SUMMARY = "inspect the IPVS connection-sync protocol"
 
 COMMANDS = {
+    "watch": "what passes on a sync network now: rates, states, what is wrong",
     "decode": "show the entries of a capture, and what is wrong with them",
+    "table": "the connection table as a backup would have it",
+    "diff": "what two connection tables, or wire and kernel, disagree about",
+    "stats": "counters for Prometheus",
+    "replay": "send a capture's entries into this kernel",
 }
-
-_MODULES = {"decode": "sync_decode"}
 
 
 def usage() -> str:
@@ -37,5 +40,5 @@ def main(argv: list[str]) -> int:
     if command not in COMMANDS:
         print(f"lvsha sync: there is no command {command!r}; `lvsha sync --help` lists them", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"lvsha.cli.{_MODULES[command]}")
+    module = importlib.import_module(f"lvsha.cli.sync_{command}")
     return int(module.main(rest))

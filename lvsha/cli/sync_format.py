@@ -87,6 +87,10 @@ class JsonLines:
         """Lines for entries that are installed."""
         return "".join([f"{origin.json}{_entry_text(conn)}}}\n" for conn in entries]).encode()
 
+    def bare(self, conn: SyncConn) -> str:
+        """An object with the connection's fields alone."""
+        return f"{{{_entry_text(conn)}}}"
+
     def uniform(self, origin: Origin, data: bytes, stride: int) -> bytes:
         """The same for a message that ``uniform_stride`` finds uniform, several times as fast.
 

@@ -65,8 +65,8 @@ def is_sync_destination(options: argparse.Namespace, destination: bytes, port: i
     return destination[0] >> 4 == 0xE if len(destination) == 4 else destination[0] == 0xFF
 
 
-def add_filter_options(parser: argparse.ArgumentParser) -> None:
-    """``--vip``, ``--rs`` and their like."""
+def add_filter_options(parser: argparse.ArgumentParser, *, syncid: str = "--syncid") -> None:
+    """``--vip``, ``--rs`` and their like. ``syncid``: the name of that one, if it is taken."""
     group = parser.add_argument_group("which entries (all of these must hold)")
     group.add_argument("--vip", type=endpoint_or_address, metavar="ADDR[:PORT]", help="virtual address")
     group.add_argument("--rs", type=endpoint_or_address, metavar="ADDR[:PORT]", help="realserver")
@@ -77,7 +77,7 @@ def add_filter_options(parser: argparse.ArgumentParser) -> None:
         metavar="CIP:PORT",
         help="one client connection, with the templates of its client",
     )
-    group.add_argument("--syncid", type=int, metavar="N", help="messages of this syncid")
+    group.add_argument(syncid, type=int, metavar="N", help="messages of this syncid")
     group.add_argument(
         "--state", type=str.upper, metavar="NAME", help="as /proc/net/ip_vs_conn names it, or its number"
     )

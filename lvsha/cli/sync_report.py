@@ -21,7 +21,29 @@ def service_text(service: ServiceId) -> str:
     return f"{protocol_name(protocol)} {endpoint(vaddr, vport)}"
 
 
-def figures(inspector: Inspector, now: Instant | None = None) -> Json:
+class Meter:
+    """Rates between two looks at counters that only grow."""
+
+    def __init__(self) -> None:
+        self._last: dict[object, int] = {}
+        self._at: Instant | None = None
+        self._seen: dict[object, int] = {}
+        self._seconds = 0.0
+
+    def begin(self, now: Instant) -> None:
+        """Another look."""
+        self._seconds = 0.0 if self._at is None else max(to_seconds(now - self._at), 1e-9)
+        self._at, self._last, self._seen = now, self._seen, {}
+
+    def rate(self, name: object, count: int) -> float | None:
+        """Per second since the look before this; None at the first."""
+        self._seen[name] = count
+        if not self._seconds:
+            return None
+        return round((count - self._last.get(name, 0)) / self._seconds, 1)
+
+
+def figures(inspector: Inspector, now: Instant | None = None, meter: Meter | None = None) -> Json:
     """All figures, for JSON; rates if ``now`` is given, else averages over the whole time."""
     started, last = inspector.started or 0, inspector.last or 0
     span = max(to_seconds(last - started), 1e-9)
@@ -37,16 +59,19 @@ def figures(inspector: Inspector, now: Instant | None = None) -> Json:
             "entries_per_s": inspector.entry_rate.per_second(now),
             "bytes_per_s": inspector.byte_rate.per_second(now),
         }
+    if meter is not None and now is not None:
+        meter.begin(now)
     return {
-        "duration_s": to_seconds(last - started),
+        "duration_s": to_seconds((now or last) - started) if started else 0.0,
         "messages": inspector.messages,
         "entries": inspector.entries,
         "lost_entries": inspector.lost_entries,
         "bytes": inspector.bytes,
         **{name: round(rate, 1) if span > 1e-6 or now else None for name, rate in rates.items()},
         "nudges": inspector.nudges,
-        "senders": [_sender(sender) for sender in inspector.senders.values()],
-        "services": [_service(*item) for item in _by_entries(inspector)],
+        "syncids": _syncids(inspector, meter),
+        "senders": [_sender(sender, meter) for sender in inspector.senders.values()],
+        "services": [_service(*item, meter) for item in _by_entries(inspector)],
         "transitions": [
             {
                 "protocol": protocol_name(protocol),
@@ -74,9 +99,13 @@ def report_json(inspector: Inspector) -> str:
     return json.dumps(figures(inspector)) + "\n"
 
 
-def report(inspector: Inspector, now: Instant | None = None) -> str:
+def report(inspector: Inspector) -> str:
     """One page."""
-    data = figures(inspector, now)
+    return page(figures(inspector))
+
+
+def page(data: Json) -> str:
+    """``figures`` for people."""
     lines = [
         f"{data['messages']:,} messages, {data['entries']:,} entries, {data['bytes']:,} bytes"
         f" in {data['duration_s']:.1f} s"
@@ -89,12 +118,13 @@ def report(inspector: Inspector, now: Instant | None = None) -> str:
     ]
     if data["lost_entries"]:
         lines.append(f"{data['lost_entries']:,} entries are not installed by a receiver")
-    for finding in data["findings"]:
-        lines.append(f"! {finding['text']}")
+    if data.get("capture_dropped"):
+        lines.append(f"{data['capture_dropped']:,} frames came faster than they could be counted")
+    lines += [f"! {finding['text']}" for finding in data["findings"]]
     lines += [
         "",
-        f"{'SENDER':<24} {'SYNCID':>6} {'VERSION':>7} {'PORTS':<11} {'MESSAGES':>10} {'ENTRIES':>11} "
-        f"{'LOST':>8} {'LONGEST':>8} {'SILENCE':>9}",
+        f"{'SENDER':<24} {'SYNCID':>6} {'VERSION':>7} {'PORTS':<11} {'MESSAGES':>10} {'/S':>8} "
+        f"{'ENTRIES':>11} {'/S':>9} {'LOST':>8} {'LONGEST':>8} {'SILENCE':>9}",
     ]
     for sender in data["senders"]:
         ports = sender["ports"]
@@ -102,14 +132,16 @@ def report(inspector: Inspector, now: Instant | None = None) -> str:
         versions = ",".join(map(str, sender["versions"]))
         lines.append(
             f"{sender['source']:<24} {sender['syncid']:>6} {versions:>7} {port_text:<11} "
-            f"{sender['messages']:>10,} {sender['entries']:>11,} {sender['lost_entries']:>8,} "
+            f"{sender['messages']:>10,} {_rate(sender['messages_per_s']):>8} {sender['entries']:>11,} "
+            f"{_rate(sender['entries_per_s']):>9} {sender['lost_entries']:>8,} "
             f"{sender['longest_message']:>8,} {sender['longest_silence_s']:>7.1f} s"
         )
-    lines += ["", f"{'SERVICE':<32} {'ENTRIES':>11} {'TEMPLATES':>10}  STATES"]
+    lines += ["", f"{'SERVICE':<32} {'ENTRIES':>11} {'/S':>9} {'TEMPLATES':>10}  STATES"]
     for service in data["services"][:TOP]:
         states = ", ".join(f"{name} {count:,}" for name, count in service["states"].items())
         lines.append(
-            f"{service['service']:<32} {service['entries']:>11,} {service['templates']:>10,}  {states}"
+            f"{service['service']:<32} {service['entries']:>11,} {_rate(service['entries_per_s']):>9} "
+            f"{service['templates']:>10,}  {states}"
         )
     if len(data["services"]) > TOP:
         lines.append(f"and {len(data['services']) - TOP} more services")
@@ -126,11 +158,40 @@ def report(inspector: Inspector, now: Instant | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:,.1f}"
+
+
+def _syncids(inspector: Inspector, meter: Meter | None) -> list[Json]:
+    sums: dict[int, list[int]] = {}
+    for sender in inspector.senders.values():
+        figures_of = sums.setdefault(sender.syncid, [0, 0, 0, 0])
+        for at, count in enumerate((1, sender.messages, sender.entries, sender.bytes)):
+            figures_of[at] += count
+    return [
+        {
+            "syncid": syncid,
+            "senders": senders,
+            "messages": messages,
+            "entries": entries,
+            "bytes": size,
+            "messages_per_s": _metered(meter, ("syncid", syncid), messages),
+            "entries_per_s": _metered(meter, ("syncid entries", syncid), entries),
+            "bytes_per_s": _metered(meter, ("syncid bytes", syncid), size),
+        }
+        for syncid, (senders, messages, entries, size) in sorted(sums.items())
+    ]
+
+
+def _metered(meter: Meter | None, name: object, count: int) -> float | None:
+    return None if meter is None else meter.rate(name, count)
+
+
 def _by_entries(inspector: Inspector) -> list[tuple[ServiceId, ServiceFigures]]:
     return sorted(inspector.services.items(), key=lambda item: -item[1].entries)
 
 
-def _sender(sender: Sender) -> Json:
+def _sender(sender: Sender, meter: Meter | None) -> Json:
     return {
         "source": sender.source,
         "syncid": sender.syncid,
@@ -140,16 +201,19 @@ def _sender(sender: Sender) -> Json:
         "entries": sender.entries,
         "lost_entries": sender.lost_entries,
         "bytes": sender.bytes,
+        "messages_per_s": _metered(meter, (sender.source, sender.syncid), sender.messages),
+        "entries_per_s": _metered(meter, (sender.source, sender.syncid, "entries"), sender.entries),
         "longest_message": sender.longest_message,
         "longest_silence_s": round(to_seconds(sender.longest_silence), 3),
     }
 
 
-def _service(service: ServiceId, counted: ServiceFigures) -> Json:
+def _service(service: ServiceId, counted: ServiceFigures, meter: Meter | None) -> Json:
     states = {state_name(service[0], state): count for state, count in counted.states.most_common()}
     return {
         "service": service_text(service),
         "entries": counted.entries,
+        "entries_per_s": _metered(meter, service, counted.entries),
         "templates": counted.templates,
         "states": states,
     }

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from lvsha.core.addr import Address
 from lvsha.core.errors import DecodeError, DropReason
+from lvsha.sync.conn_table import TableRow
 
 NET = Path("/proc/thread-self/net")
 
@@ -56,6 +57,23 @@ class ConnectionRow(NamedTuple):
     def is_dead_template(self) -> bool:
         """Its destination was removed (before Linux 7): it only waits to expire."""
         return self.cport == 0 and self.vport == _DEAD_PORT and self.dport == _DEAD_PORT
+
+    @property
+    def table_row(self) -> TableRow:
+        """In the form in which tables are compared."""
+        return TableRow(
+            self.protocol,
+            self.caddr.packed,
+            self.cport,
+            self.vaddr.packed,
+            self.vport,
+            self.daddr.packed,
+            self.dport,
+            self.state,
+            self.expires_s,
+            self.pe_name.encode(),
+            self.pe_data,
+        )
 
     @property
     def fwmark(self) -> int:

@@ -23,6 +23,11 @@ class TableRow(NamedTuple):
     pe_name: bytes = b""
     pe_data: bytes = b""
 
+    @property
+    def is_template(self) -> bool:
+        """Persistence. (A connection whose client port is not known yet is in another state.)"""
+        return self.cport == 0 and self.state in ("NONE", "ASSURED")
+
 
 def row_of(conn: SyncConn, expires_s: int) -> TableRow:
     """The row that the kernel would print for this connection."""

@@ -10,7 +10,7 @@ are forgotten and counted as such.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
@@ -24,7 +24,7 @@ from lvsha.wire.ipvs_sync import v1
 from lvsha.wire.ipvs_sync.message import decode_message, is_plain_v1
 from lvsha.wire.ipvs_sync.names import ConnFlag
 from lvsha.wire.ipvs_sync.receiver import ANYONE, Receiver
-from lvsha.wire.ipvs_sync.records import Problem
+from lvsha.wire.ipvs_sync.records import Loses, Problem
 
 RATE_WINDOW_S: Final = 5
 MAX_SENDERS: Final = 256
@@ -55,6 +55,7 @@ class FindingKind(StrEnum):
     COUNT_OVERFLOW = "count_overflow"
     MALFORMED = "malformed"
     SILENCE = "silence"
+    QUEUE_FULL = "queue_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +102,27 @@ ServiceId = tuple[int, bytes, int]
 
 
 class Rate:
-    """Events per second over the last whole seconds."""
+    """Events per second over the last whole seconds; over fewer if it has not run that long."""
 
     def __init__(self, window_s: int = RATE_WINDOW_S) -> None:
         self._counts = [0] * (window_s + 1)
         self._second = 0
+        self._first: int | None = None
 
     def add(self, count: int, now: Instant) -> None:
         self._advance(now)
+        if self._first is None:
+            self._first = self._second
         self._counts[self._second % len(self._counts)] += count
 
     def per_second(self, now: Instant) -> float:
         self._advance(now)
-        return (sum(self._counts) - self._counts[self._second % len(self._counts)]) / (len(self._counts) - 1)
+        if self._first is None:
+            return 0.0
+        whole = min(self._second - self._first, len(self._counts) - 1)
+        if not whole:
+            return float(self._counts[self._second % len(self._counts)])
+        return (sum(self._counts) - self._counts[self._second % len(self._counts)]) / whole
 
     def _advance(self, now: Instant) -> None:
         second = now // SECOND
@@ -211,6 +220,16 @@ class Inspector:
                     )
         return outputs
 
+    def check_queue(self, drops: int, now: Instant) -> list[Output]:
+        """A finding if the backup daemon's socket has dropped messages."""
+        if not drops:
+            return []
+        text = (
+            f"the backup daemon here has dropped {drops:,} messages, its queue was full: raise "
+            "net.core.rmem_max and net.ipv4.vs.sync_sock_size, and start the daemon anew"
+        )
+        return self._report(FindingKind.QUEUE_FULL, "", text, now)
+
     def _count_message(self, sender: Sender, entries: int, lost: int, size: int, version: int) -> None:
         sender.messages += 1
         sender.entries += entries
@@ -293,12 +312,15 @@ class Inspector:
         sender.ports.add(port)
         return sender, outputs
 
-    def _problems(self, problems: Iterable[Problem], sender: Sender, size: int, now: Instant) -> list[Output]:
+    def _problems(self, problems: Sequence[Problem], sender: Sender, size: int, now: Instant) -> list[Output]:
         outputs: list[Output] = []
         where = f"{sender.source} (syncid {sender.syncid})"
+        # A message that is refused whole has a problem of its own, and one for each entry that says the same.
+        whole = {problem.reason for problem in problems if problem.loses is Loses.MESSAGE}
         for problem in problems:
-            self.problems[problem.reason] += 1
-        first = next(iter(problems))
+            if problem.entry is None or problem.reason not in whole:
+                self.problems[problem.reason] += 1
+        first = problems[0]
         if first.reason is DropReason.BAD_MESSAGE_SIZE and size > self._receiver.maxlen:
             text = (
                 f"{where} sends messages of {size} bytes and the backup's sync_maxlen is "

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -283,7 +284,7 @@ def test_several_processes_print_what_one_prints(
     monkeypatch.setattr(sync_decoder, "SHARE_FROM", 0)
     monkeypatch.setattr(sync_decoder, "CHUNK", 700)
     monkeypatch.setattr(sync_decoder, "OVERLAP", 6_000)
-    monkeypatch.setattr(sync_decoder.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
     together = decode(path, "--jobs", "3")
 

@@ -172,8 +172,9 @@ class SyncMessage:
 
     @property
     def lost(self) -> int:
-        """How many entries can be read and are not installed; at least 1 if something is lost at all."""
-        return sum(problem.loses is not Loses.NOTHING for problem in self.problems)
+        """How many entries can be told apart and are not installed; at least 1 if anything is lost."""
+        losses = [problem for problem in self.problems if problem.loses is not Loses.NOTHING]
+        return sum(problem.entry is not None for problem in losses) or min(1, len(losses))
 
     def require_clean(self) -> "SyncMessage":
         """This message, if nothing of it is lost.
