@@ -25,6 +25,7 @@ from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.reset_grace import ResetGrace
 from lvsha.agent.timeouts import KernelTimeouts
+from lvsha.agent.trackers import Trackers
 from lvsha.agent.vrrpd_client import VrrpdClient
 from lvsha.checker.check import CancelProbe, StartProbe
 from lvsha.checker.result import ProbeResult
@@ -93,6 +94,12 @@ class Directord:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_reader(self.control.fileno(), self._on_control)
         self.runner = ProbeRunner(on_event=lambda event: self.journal.record("checker", event))
+        self.trackers = Trackers(
+            send=self.vrrp.send,
+            has_quorum=lambda name: view.quorum_met if (view := self.director.views().get(name)) else None,
+            runner=self.runner,
+        )
+        self.trackers.reconfigure(self.settings.routers)
         self.sync.start()
         self._perform(self.director.start(monotonic()))
         self._reconcile()
@@ -130,6 +137,7 @@ class Directord:
     async def _leave(self) -> None:
         """The reverse of the start; nothing that waits to be sent is thrown away."""
         if self.runner is not None:
+            self.trackers.close()
             self.runner.close()
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
@@ -162,6 +170,7 @@ class Directord:
         self.settings = settings
         self.journal.configure(settings.agent)
         self._perform(self.director.reconfigure(settings, monotonic()))
+        self.trackers.reconfigure(settings.routers)
         self.sync.reconfigure(settings.sync)
         self._reconcile()
         self.journal.write(

@@ -60,6 +60,11 @@ class InterfaceTable:
                 return True
         return False
 
+    def is_up(self, interface: str) -> bool:
+        """There, set up, and connected."""
+        link = self._links.get(interface)
+        return link is not None and link.up and link.carrier
+
     def mac(self, interface: str) -> bytes:
         """Empty where there is none."""
         link = self._links.get(interface)

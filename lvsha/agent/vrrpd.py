@@ -42,6 +42,7 @@ from lvsha.vrrp.announce import Announcer
 from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.conflict import ConflictWatch
 from lvsha.vrrp.endpoint import Endpoint
+from lvsha.vrrp.group import fault as group_fault
 from lvsha.vrrp.lease import Leases
 from lvsha.vrrp.outputs import (
     AddAddresses,
@@ -55,7 +56,8 @@ from lvsha.vrrp.outputs import (
 )
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
-from lvsha.vrrp.transitions import State
+from lvsha.vrrp.track import Judgement, TrackKind, judge
+from lvsha.vrrp.transitions import Phase, State
 from lvsha.wire.arp import ArpPacket, decode_arp, gratuitous_arp
 from lvsha.wire.ndisc import HOP_LIMIT as NEIGHBOR_HOP_LIMIT
 from lvsha.wire.ndisc import (
@@ -123,6 +125,14 @@ class Vrrpd:
         self.leases = Leases()
         self.complaints = Complaints()
         self.faults: dict[str, str] = {}
+        self.own_faults: dict[str, str] = {}
+        """By router, without those of its group."""
+        self.verdicts: dict[str, bool] = {}
+        """Of what is tracked, as directord last said; interfaces are seen here."""
+        self.offsets: dict[str, int] = {}
+        """What directord wants added to a router's priority."""
+        self._starting: dict[str, Instant] = {}
+        """Routers that wait for their ``startup_delay``."""
         self.started = monotonic()
         self._alive_at = self.started
         self._held: Instant | None = None
@@ -150,6 +160,7 @@ class Vrrpd:
         self.reactor.watch(self.monitor.fileno(), self._on_routes)
         for settings in self.settings.routers:
             self._add_router(settings)
+        self._regroup()
         for refused in (run_first(), lock_memory()):
             if refused:
                 self.journal.write("vrrp.realtime_refused", problem=refused)
@@ -184,7 +195,11 @@ class Vrrpd:
                 and now - words.alive < 3 * settings.advert_interval
             )
             self._refresh_interface(router, now)
+            if settings.startup_delay and not held:
+                self._starting[name] = after(now, settings.startup_delay)
+                continue
             self._perform(router, router.start(now, held=held, was_master=was_master), now)
+        self._retrack(now)
 
     def _stop(self) -> None:
         """A planned release of everything, then the end."""
@@ -222,6 +237,7 @@ class Vrrpd:
             self._flushing,
             self.announcer.deadline,
             self.leases.deadline,
+            *self._starting.values(),
             *(router.deadline for router in self.routers.values()),
         )
 
@@ -236,6 +252,11 @@ class Vrrpd:
                 self._perform(self.routers[order.router], [order], now)
         if self.announcer.deadline is not None and now >= self.announcer.deadline:
             self._announce(self.announcer.on_deadline(now))
+        for name in [name for name, due in self._starting.items() if now >= due]:
+            del self._starting[name]
+            router = self.routers[name]
+            if router.phase is Phase.IDLE:
+                self._perform(router, router.start(now), now)
         if self._held is not None and now >= self._held:
             self.journal.write("vrrp.not_waiting", reason="directord has not said that it serves")
             self._begin(now)
@@ -275,11 +296,58 @@ class Vrrpd:
             for router in self.routers.values():
                 self._perform(router, router.resume(now), now)
         elif kind == "priority" and isinstance(message.get("offset"), int):
-            for router in self.routers.values():
-                if message.get("router") in (None, router.settings.name) and not router.settings.is_owner:
-                    wanted = min(254, max(1, router.settings.priority + message["offset"]))
-                    self._perform(router, router.set_priority(wanted, now), now)
+            for name in self.routers:
+                if message.get("router") in (None, name):
+                    self.offsets[name] = message["offset"]
+            self._retrack(now)
+        elif kind == "track" and isinstance(message.get("up"), bool):
+            self._on_verdict(str(message.get("key")), message["up"], now)
         return []
+
+    # What is tracked
+
+    def _on_verdict(self, key: str, up: bool, now: Instant) -> None:
+        known = {track.key for router in self.routers.values() for track in router.settings.track}
+        if key not in known or self.verdicts.get(key) == up:
+            return
+        was_told = key in self.verdicts
+        self.verdicts[key] = up
+        if was_told or not up:
+            self.journal.write("vrrp.tracked", key=key, up=up)
+        for router in self.routers.values():
+            self._refresh_interface(router, now)
+        self._retrack(now)
+
+    def _judge(self, router: VirtualRouter) -> Judgement:
+        """A group is judged as one: a weight on one side moves both."""
+        members = [self.routers[name].settings for name in self._group_of(router)] or [router.settings]
+        tracks = dict.fromkeys(track for member in members for track in member.track)
+        seen = {
+            track.key: self.interfaces.is_up(track.target)
+            for track in tracks
+            if track.kind is TrackKind.INTERFACE
+        }
+        return judge(tracks, {**self.verdicts, **seen})
+
+    def _retrack(self, now: Instant) -> None:
+        """The effective priorities."""
+        for name, router in self.routers.items():
+            settings = router.settings
+            if not settings.is_owner:
+                offset = self.offsets.get(name, 0) + self._judge(router).offset
+                wanted = min(254, max(1, settings.priority + offset))
+                self._perform(router, router.set_priority(wanted, now), now)
+
+    def _regroup(self) -> None:
+        """Tell every router who leads or follows with it."""
+        for router in self.routers.values():
+            router.group = tuple(
+                self.routers[name] for name in self._group_of(router) if name != router.settings.name
+            )
+
+    def _group_of(self, router: VirtualRouter) -> list[str]:
+        group = router.settings.group
+        return [name for name, other in self.routers.items() if group and other.settings.group == group]
 
     def _on_packets(self, port: _Port) -> None:
         for datagram in port.socket.receive():
@@ -344,6 +412,7 @@ class Vrrpd:
                 bound = self.interfaces.bound(router.settings.interface)
                 ours = frozenset(router.settings.bound_addresses) & bound
                 self._perform(router, router.set_bound(ours, now), now)
+        self._retrack(now)
 
     def _reload(self, settings: Settings) -> None:
         now = monotonic()
@@ -369,6 +438,12 @@ class Vrrpd:
             port.serve(here)
             if not here:
                 self._close_port(self.ports.pop((interface, family)))
+        tracked = {track.key for router in self.routers.values() for track in router.settings.track}
+        self.verdicts = {key: up for key, up in self.verdicts.items() if key in tracked}
+        for left in (self.own_faults, self.faults, self.offsets, self._starting):
+            for name in set(left) - set(self.routers):
+                del left[name]
+        self._regroup()
         self._look(now)
         self.journal.write("vrrp.reloaded", routers=len(self.routers))
 
@@ -535,12 +610,21 @@ class Vrrpd:
             port.endpoint.own_addresses = self.interfaces.local_addresses()
             port.conflicts.own_macs = frozenset({self.interfaces.mac(settings.interface)})
         primary = settings.source_address or view.primary
+        own = problem or self._judge(router).fault
+        is_news = own != self.own_faults.get(settings.name, "")
+        self.own_faults[settings.name] = own
+        group = self._group_of(router)
+        problem = own or group_fault(settings.name, group, self.own_faults)
         usable = not problem and primary is not None
         if problem != self.faults.get(settings.name, ""):
             self.faults[settings.name] = problem
             if problem:
                 self.journal.write("vrrp.interface_unusable", router=settings.name, problem=problem)
         self._perform(router, router.set_interface(usable, primary, now), now)
+        if is_news:
+            for name in group:
+                if name != settings.name:
+                    self._refresh_interface(self.routers[name], now)
 
     def _open_port(self, settings: RouterSettings, index: int) -> _Port:
         here = self._routers_at(settings.interface, settings.family)
@@ -592,6 +676,14 @@ class Vrrpd:
                     "holds_addresses": router.holds_addresses,
                     "addresses": [str(prefix) for prefix in settings.bound_addresses],
                     "fault": self.faults.get(settings.name) or None,
+                    "group": settings.group,
+                    "promised_interval_s": to_seconds(router.promised_interval),
+                    "tracked": {
+                        track.key: self.interfaces.is_up(track.target)
+                        if track.kind is TrackKind.INTERFACE
+                        else self.verdicts.get(track.key)
+                        for track in settings.track
+                    },
                 }
             )
         drops: dict[str, int] = {}

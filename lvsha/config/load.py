@@ -203,6 +203,7 @@ SPARE_KEYS = frozenset(
         *("name", "check", "sorry", "quorum", "hysteresis", "quorum_unit", "on_failure"),
         *("minimum_pooled_percent", "slow_start", "garp", "password", "advert_interval", "preempt"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "lease", "priority"),
+        *("startup_delay", "track", "group"),
     }
 )
 """Keys whose value can be refused without making other checks of their table say nonsense."""

@@ -32,6 +32,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[directors]", schema.Director),
     ("[[vrrp]]", schema.Vrrp),
     ("garp", schema.Garp),
+    ("track", schema.Track),
     ("[[service]]", schema.Service),
     ("realservers", schema.RealServer),
     ("sorry", schema.Sorry),

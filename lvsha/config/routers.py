@@ -1,17 +1,19 @@
 """[[vrrp]] to the virtual routers of one director, and what shows only when directors are compared."""
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Any, cast
 
 from lvsha.config import schema
 from lvsha.config.context import Context, pick
+from lvsha.config.findings import did_you_mean
 from lvsha.config.lines import Path
 from lvsha.config.schema import duration_text
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
 from lvsha.vrrp.settings import GarpSettings, RouterSettings
 from lvsha.vrrp.settings import problems as router_problems
+from lvsha.vrrp.track import TrackKind, TrackSettings
 from lvsha.wire.arp import ArpForm
 from lvsha.wire.vrrp import ChecksumForm
 
@@ -22,6 +24,8 @@ DEFAULT_PRIORITY = 100
 DEFAULT_ADVERT_INTERVAL = {2: SECOND, 3: 100 * MILLISECOND}
 FASTEST_CALM_ADVERT = 30 * MILLISECOND
 """Below this three lost ticks of a busy machine look like a dead director."""
+SHORTEST_LOOK = 100 * MILLISECOND
+"""At what is tracked."""
 ADVERT_ADDRESSES_V6 = 90
 """What fits an IPv6 advert on an Ethernet of 1,500 bytes: (1500 - 40 - 8) / 16."""
 
@@ -134,6 +138,9 @@ class Routers:
             no_address_detection=pick(vrrp, defaults, "no_address_detection"),
             release_deadline=pick(vrrp, defaults, "release_deadline"),
             lease=pick(vrrp, defaults, "lease"),
+            startup_delay=pick(vrrp, defaults, "startup_delay"),
+            track=self._tracks(where("track"), pick(vrrp, defaults, "track")),
+            group=vrrp.group,
             garp=GarpSettings(
                 repeat=garp.repeat,
                 interval=garp.interval,
@@ -144,6 +151,54 @@ class Routers:
         )
         self._check_router(path, vrrp, router, where)
         return router
+
+    def _tracks(self, path: Path, tables: Sequence[schema.Track]) -> tuple[TrackSettings, ...]:
+        """``track``; what names nothing, or two things, is an error and left out."""
+        tracks = []
+        for number, table in enumerate(tables):
+            at = (*path, number)
+            given = [kind for kind in TrackKind if getattr(table, kind) is not None]
+            if len(given) != 1:
+                self._findings.error(
+                    at,
+                    f"tracks {' and '.join(given) or 'nothing'}",
+                    f"give one of {', '.join(TrackKind)}",
+                )
+                continue
+            (kind,) = given
+            value = getattr(table, kind)
+            if kind is TrackKind.SERVICE:
+                self._check_service((*at, "service"), value)
+            target = value[0] if kind is TrackKind.SCRIPT else str(value)
+            if kind is TrackKind.ROUTE:
+                try:
+                    target = str(ip_network(value))
+                except ValueError as error:
+                    self._findings.error((*at, "route"), str(error), 'a network, such as "0.0.0.0/0"')
+            tracks.append(
+                TrackSettings(
+                    kind=kind,
+                    target=target,
+                    command=tuple(value) if kind is TrackKind.SCRIPT else (),
+                    weight=table.weight,
+                    interval=table.interval,
+                    timeout=table.timeout,
+                    rise=table.rise,
+                    fall=table.fall,
+                )
+            )
+            if table.interval < SHORTEST_LOOK:
+                self._findings.error((*at, "interval"), "is below 100 ms", 'interval = "1s"')
+        return tuple(tracks)
+
+    def _check_service(self, path: Path, name: str) -> None:
+        known = [service.name for service in self._context.document.service if service.name]
+        if name not in known and all(service.name for service in self._context.document.service):
+            self._findings.error(
+                path,
+                f'no service is called "{name}"',
+                did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}",
+            )
 
     def _check_router(self, path: Path, vrrp: schema.Vrrp, router: RouterSettings, where: Any) -> None:
         prefixes = self._prefixes(path, vrrp)

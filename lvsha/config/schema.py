@@ -436,6 +436,44 @@ class Garp(Table):
     )
 
 
+class Track(Table):
+    """Something that decides with whether this director is fit to lead: exactly one of `interface`,
+    `script`, `file`, `process`, `service`, `route` and `gateway`, and what follows when it is down."""
+
+    interface: Interface | None = Field(
+        default=None, description="Another network interface: up when it is set up and has a carrier."
+    )
+    script: Annotated[list[str], Field(min_length=1)] | None = Field(
+        default=None, description="A program and its arguments: up when it ends with status 0 in time."
+    )
+    file: Directory | None = Field(
+        default=None, description="A file: up when it is there and does not hold the number 0."
+    )
+    process: Name | None = Field(default=None, description="Up when a process of that name runs.")
+    service: Name | None = Field(
+        default=None, description="A `[[service]]` of this file: up when it has its quorum here."
+    )
+    route: str | None = Field(
+        default=None,
+        description=(
+            'Up when the kernel has a route to exactly this network; `"0.0.0.0/0"` and `"::/0"` are the'
+            " default routes."
+        ),
+    )
+    gateway: Host | None = Field(default=None, description="Up when it answers an echo request.")
+    weight: int | None = Field(
+        default=None,
+        description=(
+            "-253 to 253. Negative: added to the priority while it is down; positive: while it is up."
+            " Left out: down is a fault, and the director gives the role up."
+        ),
+    )
+    interval: Duration = Field(default=SECOND, description="Between two looks (not of `interface`).")
+    timeout: Duration = Field(default=SECOND, description="Of a `script` or a `gateway`.")
+    rise: int = Field(default=2, ge=1, le=100, description="Good looks in a row until it is up again.")
+    fall: int = Field(default=2, ge=1, le=100, description="Bad ones in a row until it is down.")
+
+
 class VrrpDefaults(Table):
     """Keys of `[[vrrp]]` for all of them at once."""
 
@@ -530,6 +568,16 @@ class VrrpDefaults(Table):
             " seconds, as the kernel counts; `0`: until somebody removes them."
         ),
     )
+    startup_delay: Duration = Field(
+        default=0,
+        description=(
+            "How long a director that has just started stays out of it, unless it finds its addresses"
+            " still bound: a bridge or a bond of a machine that has just booted may not pass anything yet."
+        ),
+    )
+    track: list[Track] = Field(
+        default=[], description="What else has to be up here; without `weight`, for this director to lead."
+    )
     garp: Garp = Field(default=Garp(), description="Announcements to neighbours.")
 
 
@@ -556,6 +604,13 @@ class Vrrp(VrrpDefaults):
     excluded_addresses: list[Prefix] = Field(
         default=[],
         description="Move with the others but are not named in the adverts; may be of the other family.",
+    )
+    group: Name | None = Field(
+        default=None,
+        description=(
+            "Virtual routers of one group lead or follow together: a fault of one is a fault of all, what one"
+            " tracks counts for all, and none takes over while another still hears a MASTER."
+        ),
     )
     unicast_peers: PerDirector[list[Host]] | None = Field(
         default=None,

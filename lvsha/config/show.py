@@ -23,6 +23,7 @@ from lvsha.ipvs.model import Destination, ServiceFlags, ServiceKey
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.settings import SyncSettings
 from lvsha.vrrp.settings import RouterSettings
+from lvsha.vrrp.track import TrackSettings
 
 MASK = "********"
 """Stands for a secret. Eight characters: what VRRPv2 takes for a password."""
@@ -150,6 +151,9 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "no_address_detection": router.no_address_detection,
             "release_deadline": duration_text(router.release_deadline),
             "lease": duration_text(router.lease),
+            "startup_delay": duration_text(router.startup_delay),
+            "group": router.group,
+            "track": [_track(track) for track in router.track],
             "garp": {
                 "repeat": router.garp.repeat,
                 "interval": duration_text(router.garp.interval),
@@ -157,6 +161,19 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
                 "packets_per_millisecond": router.garp.packets_per_millisecond,
                 "forms": [str(form) for form in router.garp.forms],
             },
+        }
+    )
+
+
+def _track(track: TrackSettings) -> dict[str, Any]:
+    return _without_none(
+        {
+            str(track.kind): list(track.command) or track.target,
+            "weight": track.weight,
+            "interval": duration_text(track.interval),
+            "timeout": duration_text(track.timeout),
+            "rise": track.rise,
+            "fall": track.fall,
         }
     )
 

@@ -45,6 +45,7 @@ from lvsha.core.errors import StateError
 from lvsha.core.instant import SECOND, Instant, after, earliest
 from lvsha.core.machine import Action, Output
 from lvsha.vrrp.complaints import Complaints
+from lvsha.vrrp.group import Member, may_take_over
 from lvsha.vrrp.outputs import (
     ActionFailed,
     AddAddresses,
@@ -122,6 +123,10 @@ class VirtualRouter:
         self.master_priority: int | None = None
         self.master_advert_interval = settings.advert_interval
         """Nanoseconds; as heard, our own before that and while MASTER."""
+        self.group: tuple[Member, ...] = ()
+        """The others that lead or follow together with this one (``vrrp.group``)."""
+        self.waits_for_group = False
+        """No MASTER is heard here, but one may be elsewhere in the group."""
         self._timer: Instant | None = None
         self._interface_usable = True
         self._started = False
@@ -226,6 +231,7 @@ class VirtualRouter:
     def receive(self, advert: Advertisement, source: Address, now: Instant) -> list[Output]:
         """An advert that ``vrrp.endpoint`` has found to be for us."""
         outputs = self._wake(now)
+        self.waits_for_group = False
         on, reason = self._classify(advert, source, now)
         outputs += self._happen(on, now, reason, advert=advert, source=source)
         self._last_heard = now
@@ -251,6 +257,10 @@ class VirtualRouter:
             self._granted += 1
             self._timer = after(now, self.master_advert_interval)
             return [RanLate(self.settings.name, late)]
+        self.waits_for_group = True
+        if not may_take_over(self.group):
+            self._timer = after(now, self.settings.advert_interval // 2)
+            return []
         return self._happen(Input.MASTER_SILENT, now, self._why_down)
 
     def on_action_failed(self, action: Action, errno: int, now: Instant) -> list[Output]:
@@ -532,6 +542,7 @@ class VirtualRouter:
                 self.since = now
             self.phase = row.then
             self._granted = 0
+            self.waits_for_group = False
             self._pace.reset(self.settings.advert_interval)
             self._worse_since = None
             self.master_address = None

@@ -10,6 +10,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.vrrp.track import TrackSettings
 from lvsha.wire.arp import ArpForm
 from lvsha.wire.vrrp import CENTISECOND, ChecksumForm
 
@@ -88,6 +89,13 @@ class RouterSettings:
     """How long the kernel keeps the addresses of a MASTER that has stopped renewing them; whole seconds.
     0: for ever."""
     garp: GarpSettings = field(default_factory=GarpSettings)
+    track: tuple[TrackSettings, ...] = ()
+    """What changes the priority, or makes the router unfit, when it is down."""
+    group: str | None = None
+    """Routers of one name lead or follow together."""
+    startup_delay: int = 0
+    """How long a router that finds nothing to adopt listens to nobody and says nothing: links and bridges
+    of a machine that has just booted may not pass anything yet."""
 
     @property
     def is_owner(self) -> bool:
@@ -155,6 +163,11 @@ def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
         yield SettingsProblem("password", "a VRRPv2 password has at most 8 bytes")
     if not 1 <= settings.min_ttl <= 255:
         yield SettingsProblem("min_ttl", f"{settings.min_ttl} is outside 1-255")
+    for track in settings.track:
+        if track.weight is not None and not (track.weight and -253 <= track.weight <= 253):
+            yield SettingsProblem("track", "a weight is -253 to 253 and not 0; without one, down is a fault")
+        if track.weight is not None and settings.is_owner:
+            yield SettingsProblem("track", "the owner's priority is 255 and no weight changes it")
     if settings.lease % SECOND or not 0 <= settings.lease <= LEASE_MAX:
         yield SettingsProblem("lease", "the kernel counts whole seconds, 1 to 3600; 0 is for ever")
     if settings.is_owner and not settings.preempts:
