@@ -108,6 +108,13 @@ OPTIONS = (
         help="of a sync message; none: each one's default",
     ),
     Option(
+        name="transport",
+        field="transport",
+        metavar="T",
+        choices=("relay", "multicast"),
+        help="how lvsha's directors synchronise: relay or multicast",
+    ),
+    Option(
         name="phase",
         field="phase",
         metavar="P",

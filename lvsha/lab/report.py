@@ -35,6 +35,8 @@ def conditions(result: Json) -> str:
         words.append(f"{settings['vips']} VIPs")
     if settings["sync_maxlen"]:
         words.append(f"maxlen {settings['sync_maxlen']}")
+    if settings.get("transport", "relay") != "relay":
+        words.append(settings["transport"])
     words.append(f"{settings['crash_after_s']:g} s after")
     return ", ".join(words)
 

@@ -51,6 +51,8 @@ class RunSettings:
     check_fall: int = 2
     sync_maxlen: int | None = None
     """UDP payload of a sync message; None: the director's own default."""
+    transport: str = "relay"
+    """How lvsha's directors synchronise: ``relay`` or ``multicast``."""
     capture: bool = True
     """Record the wire with tcpdump, to be kept if the run fails."""
 

@@ -24,6 +24,8 @@ class Peer(ABC):
         self.folder = folder
         self.weights = dict.fromkeys(topology.realservers, 1)
         """As the next configuration file that is written has them."""
+        self.preempts = False
+        """Whether a director of higher priority takes its address back (keepalived does by default)."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """lvsha itself, with the configuration that a user of the standard topology would write."""
 
+import base64
+import hashlib
 import json
 import os
 import sys
@@ -10,6 +12,9 @@ from lvsha.lab.peers.base import Peer
 from lvsha.lab.peers.keepalived import INSIDE_VRID, PRIORITIES, SYNCID, VRID
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
+
+RELAY_KEY = base64.b64encode(hashlib.sha256(b"the lab's own").digest()).decode() + "\n"
+"""No secret: the lab has no strangers."""
 
 
 class Lvsha(Peer):
@@ -22,7 +27,11 @@ class Lvsha(Peer):
         return [sys.executable, "-m", "lvsha.cli.main", "agent", "-f", config, "--node", node]
 
     def write_config(self, node: str) -> None:
-        (self.node_folder(node) / "lvsha.toml").write_text(self.config(node))
+        folder = self.node_folder(node)
+        (folder / "lvsha.toml").write_text(self.config(node))
+        key = folder / "relay.key"
+        key.touch(mode=0o600)
+        key.write_text(RELAY_KEY)
 
     def config(self, node: str) -> str:
         """The text of lvsha.toml: the same for both directors but for the folders, which they share here."""
@@ -40,6 +49,8 @@ class Lvsha(Peer):
         if settings.sync_maxlen:
             lines.append(f"maxlen = {settings.sync_maxlen}")
         folder = self.node_folder(node)
+        if settings.transport == "relay":
+            lines += ["", "[sync.relay]", f'key_file = "{folder}/relay.key"']
         lines += ["", "[agent]", f'run_dir = "{folder}/run"', f'state_dir = "{folder}/state"']
         return "\n".join(lines) + "\n"
 
@@ -55,6 +66,8 @@ class Lvsha(Peer):
             f'advert_interval = "{self.settings.advert_s * 1000:g}ms"',
             f"addresses = {json.dumps(advertised)}",
         ]
+        if self.preempts:
+            lines.append("preempt = true")
         return [*lines, f"excluded_addresses = {json.dumps(excluded)}"] if excluded else lines
 
     def _service(self, address: str) -> list[str]:
