@@ -150,7 +150,10 @@ class PeerView:
     rtt: int | None
     """Round trip including the installation, nanoseconds."""
     waiting: int
+    """Keys that wait to be sent."""
     in_flight: int
+    """Frames that are not installed there."""
+    in_flight_keys: int
     sent_frames: int
     sent_bytes: int
     received_frames: int

@@ -66,10 +66,12 @@ ROUND_QUIET: Final = 100 * MILLISECOND
 ROUND_BUSY: Final = SECOND
 ROUNDS_SOON: Final = 20
 """After so many rounds something is wrong that rounds do not mend, a full table for one."""
-HOLDINGS_MOST: Final = 64
+HOLDINGS_MOST: Final = 256
 """Buckets told about in ``ROUND_QUIET``."""
 UNKNOWN_EPOCHS_MOST: Final = 1000
 """Frames of epochs that are not accepted, in a second: each costs a key derivation."""
+ENDS_SOON: Final = SECOND
+"""Rows that end within this are not worth a resend: every director forgets them at its own moment."""
 BARRIERS_MOST: Final = 8
 OVERHEAD: Final = HEADER_SIZE + TAG_SIZE + PREFIX_SIZE
 _MASK64: Final = (1 << 64) - 1
@@ -223,7 +225,7 @@ class PeerSession:
         self._count(header, size, now)
         self._hears_us = True
         outputs = self._connect(now)
-        outputs += self._on_message(header.sequence, message, now)
+        outputs += self._on_message(header.sequence, message, envelope.flags, now)
         if not self.connected:
             return outputs, None
         if envelope.flags & MessageFlag.ACK_NOW:
@@ -273,7 +275,7 @@ class PeerSession:
         return [*outputs, *self._connect(now), *self._status(now)], None
 
     def _connect(self, now: Instant) -> list[Output]:
-        if self.connected or not self._hears_us or self._is_asking or not self.their_epoch:
+        if self.connected or not self._hears_us or not self.their_epoch:
             return []
         self.connected = True
         self._since = self._heard = now
@@ -399,6 +401,7 @@ class PeerSession:
             if held is not None:
                 left = (held.expires - now) // MILLISECOND
                 if left <= 0:
+                    waiting.missing.discard(key)
                     gone.append(key)
                     continue
                 record = pack_record(held.generation, held.origin, left, held.entry)
@@ -438,7 +441,7 @@ class PeerSession:
 
     # Receiving
 
-    def _on_message(self, sequence: int, message: Message, now: Instant) -> list[Output]:
+    def _on_message(self, sequence: int, message: Message, flags: MessageFlag, now: Instant) -> list[Output]:
         match message:
             case Entries():
                 return self._on_entries(sequence, message, now)
@@ -449,7 +452,7 @@ class PeerSession:
             case Digests():
                 return self._on_digests(message, now)
             case Holdings():
-                return self._on_holdings(message, now)
+                return self._on_holdings(message, now, is_answer=bool(flags & MessageFlag.ANSWER))
             case Bye():
                 self.their_epoch = 0
                 return self._disconnect("it has left", now)
@@ -510,6 +513,9 @@ class PeerSession:
         self.resent += before - len(self._send_window.flights)
         if len(waiting):
             outputs += self._flush(now) if self._flush_at is None or self._flush_at <= now else []
+        elif self._round_at is not None and not self._send_window.flights:
+            # Quiet now: what still differs is not on its way.
+            self._round_at = min(self._round_at, after(now, ROUND_QUIET))
         return outputs
 
     # Resync
@@ -604,17 +610,19 @@ class PeerSession:
 
     def _on_digests(self, message: Digests, now: Instant) -> list[Output]:
         ours = self._store.bucket_digests
+        outputs: list[Output] = []
+        for number, theirs in enumerate(message.digests, message.first):
+            if theirs != ours[number]:
+                outputs += self._tell_holdings(number, now)
+        return outputs
+
+    def _tell_holdings(self, number: int, now: Instant, flags: int = 0) -> list[Output]:
         if now >= self._holdings_until:
             self._holdings_budget = HOLDINGS_MOST
             self._holdings_until = after(now, ROUND_QUIET)
-        outputs: list[Output] = []
-        for number, theirs in enumerate(message.digests, message.first):
-            if theirs != ours[number] and self._holdings_budget > 0:
-                self._holdings_budget -= 1
-                outputs += self._tell_holdings(number)
-        return outputs
-
-    def _tell_holdings(self, number: int) -> list[Output]:
+        if not self._holdings_budget:
+            return []
+        self._holdings_budget -= 1
         items = sorted(held.digest for held in self._store.bucket(number).values())
         per_frame = (self.settings.datagram - OVERHEAD - 20) // 8
         outputs: list[Output] = []
@@ -622,24 +630,31 @@ class PeerSession:
         for at in range(0, max(len(items), 1), per_frame):
             part = items[at : at + per_frame]
             most = part[-1] if at + per_frame < len(items) else _MASK64
-            outputs.append(self._send(Holdings(bucket=number, least=least, most=most, items=tuple(part))))
+            outputs.append(
+                self._send(Holdings(bucket=number, least=least, most=most, items=tuple(part)), flags)
+            )
             least = most + 1
         return outputs
 
-    def _on_holdings(self, message: Holdings, now: Instant) -> list[Output]:
-        """Queue what the peer does not have; know what it has."""
+    def _on_holdings(self, message: Holdings, now: Instant, *, is_answer: bool) -> list[Output]:
+        """Queue what the peer does not have, know what it has, and say so if it has what we have not."""
         waiting = self._store.waiting[self.peer.director]
         has = set(message.items)
+        soon = after(now, ENDS_SOON)
         for held in self._store.bucket(message.bucket).values():
             if not message.least <= held.digest <= message.most:
                 continue
             key = held.key
             if held.digest in has:
+                has.discard(held.digest)
                 waiting.missing.discard(key)
-            elif key not in waiting.fresh and key not in self._send_window:
+            elif key not in waiting.fresh and key not in self._send_window and held.expires > soon:
                 waiting.bulk.add(key, now)
                 waiting.missing.add(key)
-        return self.on_changes(now)
+        outputs = self.on_changes(now)
+        if has and not is_answer:
+            outputs += self._tell_holdings(message.bucket, now, MessageFlag.ANSWER)
+        return outputs
 
     # What there is to see
 
@@ -668,6 +683,7 @@ class PeerSession:
             rtt=self._send_window.rtt,
             waiting=len(waiting) if waiting is not None else 0,
             in_flight=len(self._send_window.flights),
+            in_flight_keys=self._send_window.key_count,
             sent_frames=self.sent_frames,
             sent_bytes=self.sent_bytes,
             received_frames=self.received_frames,

@@ -140,6 +140,10 @@ class SendWindow:
         """Keys whose newest sent version is in flight."""
         return self._flying.keys()
 
+    @property
+    def key_count(self) -> int:
+        return len(self._flying)
+
     def __contains__(self, key: bytes) -> bool:
         return key in self._flying
 

@@ -377,6 +377,12 @@ class Store:
             waiting.missing.discard(key)
             waiting.fresh.discard(key)
             waiting.bulk.discard(key)
+        if verdict is Verdict.INSTALL and record.origin == self.director:
+            # Ours, of an earlier life: the others leave it to us to tell the others.
+            for other, waiting in self.waiting.items():
+                if other != peer:
+                    waiting.bulk.add(key, now)
+                    waiting.missing.add(key)
         self.counts[verdict] += 1
         return verdict, key
 
@@ -412,7 +418,7 @@ class Store:
         expires = after(now, lifetime_ms * MILLISECOND)
         if origin == self.director and held.origin == self.director and held.is_seen:
             # Our own words of an earlier life, while our kernel shows us the row as it is now.
-            if entry == held.entry:
+            if entry == held.entry and held.expires <= after(expires, SECOND):
                 self._change(held, entry, generation, origin, held.expires)
                 return Verdict.WITHHELD
             self._change(held, held.entry, generation + 1, origin, held.expires)

@@ -55,6 +55,12 @@ class MessageType(IntEnum):
 
 class MessageFlag(IntFlag):
     ACK_NOW = 1
+    """Answer with an ACK at once."""
+    ANSWER = 2
+    """A HOLDINGS that answers a HOLDINGS: it is not answered with another."""
+
+
+_FLAGS: Final = MessageFlag.ACK_NOW | MessageFlag.ANSWER
 
 
 class Readiness(IntFlag):
@@ -228,7 +234,7 @@ def decode_envelope(data: bytes) -> Envelope:
     decode = _DECODERS.get(kind)
     if decode is None:
         raise DecodeError(DropReason.BAD_TYPE, f"message type {kind}", offset=0)
-    return Envelope(MessageFlag(flags & MessageFlag.ACK_NOW), peer_epoch, settled, decode(data))
+    return Envelope(MessageFlag(flags & _FLAGS), peer_epoch, settled, decode(data))
 
 
 def _hello(data: bytes) -> Hello:
