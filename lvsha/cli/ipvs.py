@@ -1,6 +1,6 @@
 """``lvsha ipvs``: everything ipvsadm does, and beside it what ipvsadm lacks."""
 
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 SUMMARY = "list and change the kernel's IPVS tables, as ipvsadm does, and more"
 

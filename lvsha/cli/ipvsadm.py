@@ -2,17 +2,18 @@
 
 The words, the texts and the exit statuses are ``lvsha.ipvs.ipvsadm``'s; here the
 kernel is asked. Start-up is most of what a list costs, so this module and what it
-imports stay away from dataclasses, enums and argparse.
+imports stay away from dataclasses, enums, argparse and ``collections``, and import
+what only some commands need when they need it.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from _collections_abc import Callable, Iterable, Sequence
 
 from lvsha.io.ipvs_rows import IpvsRows
 from lvsha.io.names import SystemNames
 from lvsha.io.netlink import NetlinkError
-from lvsha.ipvs.ipvsadm import messages, requests, restoring
+from lvsha.ipvs.ipvsadm import requests
 from lvsha.ipvs.ipvsadm.command import Command, parse
 from lvsha.ipvs.ipvsadm.errors import UsageError
 
@@ -162,6 +163,8 @@ class Program:
         Lines that change something are sent in batches; the kernel carries them
         out in their order, and what fails is told with its line.
         """
+        from lvsha.ipvs.ipvsadm import restoring
+
         status = 0
         for number, words in restoring.commands(self._stdin):
             place = f" (line {number}: {' '.join(words)})"
@@ -199,11 +202,15 @@ class Program:
 
 
 def _refusal(verb: str, errno: int) -> str:
+    from lvsha.ipvs.ipvsadm import messages
+
     return messages.refusal(verb, errno, os.strerror(errno))
 
 
 def _no_ipvs(error: NetlinkError | OSError) -> str:
     import errno
+
+    from lvsha.ipvs.ipvsadm import messages
 
     # ipvsadm asks the old socket options when the family is not there, and tells their answer.
     reasons = {errno.EPERM: messages.MAY_NOT, errno.ENOENT: "Protocol not available"}
@@ -242,6 +249,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return ipvs_more.main(arguments)
     return run(arguments, name=sys.argv[0])
+
+
+def script() -> None:
+    """``main`` as a process: it ends without the interpreter's cleaning up, which takes a few milliseconds."""
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

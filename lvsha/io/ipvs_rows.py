@@ -4,7 +4,7 @@
 than this takes to list 5,000 realservers.
 """
 
-from collections.abc import Callable, Sequence
+from _collections_abc import Callable, Sequence
 
 from lvsha.io.netlink import GENERIC, NetlinkSocket
 from lvsha.wire import genl_ipvs

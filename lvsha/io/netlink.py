@@ -18,8 +18,8 @@ that reason it uses ``_socket``, and errors of its own; ``lvsha.io.ipvs_genl`` a
 
 import errno
 import os
+from _collections_abc import Iterator, Sequence
 from _socket import AF_NETLINK, SO_RCVBUF, SO_SNDBUF, SOCK_RAW, SOL_SOCKET, socket
-from collections.abc import Iterator, Sequence
 from struct import pack
 
 from lvsha.wire.netlink import (

@@ -12,7 +12,7 @@ IPv6 netmask (a prefix length) included.
 Source: ``include/uapi/linux/ip_vs.h``.
 """
 
-from collections.abc import Sequence
+from _collections_abc import Sequence
 from struct import Struct
 
 from lvsha.wire.netlink import Layouts, Leaf, attribute, attribute_map, nest, string

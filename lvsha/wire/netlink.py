@@ -8,12 +8,13 @@
                CAPPED | attributes when ACK_TLVS: 1 message, 2 offset of what was wrong
 
 All in the machine's own byte order. The command line lists a table with this
-module, so it imports nothing that takes long to import.
+module, so it imports nothing that takes long to import: ``_collections_abc`` is in
+every interpreter from its start on, ``collections.abc`` loads five modules more.
 
 Sources: RFC 3549; Documentation/userspace-api/netlink of the kernel.
 """
 
-from collections.abc import Iterator, Sequence
+from _collections_abc import Iterator, Sequence
 from struct import Struct
 
 REQUEST = 0x001

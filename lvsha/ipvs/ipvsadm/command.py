@@ -4,7 +4,7 @@ The order of the complaints is ipvsadm's: a word is judged where it stands, then
 what is left over, then the scheduler flags, then what does not go together.
 """
 
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from lvsha.ipvs.ipvsadm import words
 from lvsha.ipvs.ipvsadm.errors import UsageError

@@ -1,6 +1,6 @@
 """What ``ipvsadm -Lc`` prints: the connection table out of ``/proc/net/ip_vs_conn``, row by row."""
 
-from collections.abc import Iterable, Iterator
+from _collections_abc import Iterable, Iterator
 
 from lvsha.ipvs.ipvsadm.names import AF_INET, AF_INET6, SCTP, TCP, UDP, Texts
 

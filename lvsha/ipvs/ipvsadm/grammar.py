@@ -6,7 +6,7 @@ is the next word whatever it looks like; one that may be there is not if it star
 with a dash. What is no option is left over, wherever it stands.
 """
 
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from lvsha.ipvs.ipvsadm.errors import UsageError
 from lvsha.ipvs.ipvsadm.words import LONG, NONE, OPTIONAL, SHORT

@@ -1,6 +1,6 @@
 """What ``ipvsadm -L`` prints, line by line: services and their destinations, daemons, time-outs."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from _collections_abc import Callable, Iterable, Iterator, Sequence
 
 from lvsha.ipvs.ipvsadm.names import AF_INET, AF_INET6, SCTP, TCP, UDP, Texts
 from lvsha.ipvs.ipvsadm.order import destination_key, service_key, sort

@@ -7,7 +7,7 @@ library sorts. Without such a distance a plain sort gives the same; with one we
 sort as the GNU C library does (a merge sort of halves, as in Debian 12).
 """
 
-from collections.abc import Callable, Sequence
+from _collections_abc import Callable, Sequence
 
 TYPE_CHECKING = False  # typing takes longer to import than this module to run
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The lines that ``ipvsadm -R`` reads."""
 
-from collections.abc import Iterable, Iterator
+from _collections_abc import Iterable, Iterator
 
 _BLANKS = " \t\r\0"
 _NAME = "ipvsadm"

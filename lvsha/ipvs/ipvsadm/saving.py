@@ -1,6 +1,6 @@
 """What ``ipvsadm -S`` prints: the table as lines that ``-R`` reads."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from _collections_abc import Iterable, Iterator, Sequence
 
 from lvsha.ipvs.ipvsadm.listing import (
     ONE_PACKET,
