@@ -6,6 +6,7 @@ SUMMARY = "list and change the kernel's IPVS tables, as ipvsadm does, and more"
 
 VERBS = {
     "diff": "ipvs_diff",
+    "sysctl": "ipvs_sysctl",
     "top": "ipvs_top",
 }
 """What is no option, and the module that does it."""

@@ -252,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def script() -> None:
-    """``main`` as a process: it ends without the interpreter's cleaning up, which takes a few milliseconds."""
+    """``main`` as a process: without the interpreter's cleaning up, which takes a few milliseconds."""
     status = main()
     sys.stderr.flush()
     os._exit(status)

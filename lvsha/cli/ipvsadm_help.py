@@ -41,7 +41,8 @@ beside ipvsadm
   -S --full                            with thresholds and marks that -S loses
   -R --dry-run                         what the lines would change; -R --atomic: change all of it, or nothing
   diff FILE [--json]                   the kernel's table beside a saved one
-  top                                  who has the traffic; diff --help and top --help tell more
+  top                                  who has the traffic
+  sysctl [NAME...]                     the kernel's IPVS settings explained (each verb has --help)
 
 example: {name} -A -t 192.0.2.10:80 -s wlc && {name} -a -t 192.0.2.10:80 -r 10.0.0.11 -m
 """
