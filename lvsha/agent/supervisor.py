@@ -68,7 +68,7 @@ class WorkerSpec:
     silence_s: float
     """Killed when it has not said ``alive`` for so long."""
     warm: Callable[[], None] | None = None
-    """What a spare does before it waits; None: no spare is kept."""
+    """What a worker does first, and a spare before it waits; None: no spare is kept."""
 
 
 @dataclass(slots=True)
@@ -113,6 +113,13 @@ def lock_run_dir(run_dir: Path, name: str) -> int:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def first_life(spec: WorkerSpec, settings: Settings, control: ControlEnd) -> int:
+    """Of a worker that was no spare."""
+    if spec.warm is not None:
+        spec.warm()
+    return spec.main(settings, control)
 
 
 def stand_by(spec: WorkerSpec, _settings: Settings, control: ControlEnd) -> int:
@@ -188,7 +195,7 @@ class Supervisor:
             child.control.send("go", self.settings)
             child.started = child.heard = time.monotonic()
         else:
-            child = self._fork(spec, spec.main)
+            child = self._fork(spec, partial(first_life, spec))
         self._children[spec.name] = child
         self.journal.write("agent.worker_started", worker=spec.name, pid=child.pid)
 

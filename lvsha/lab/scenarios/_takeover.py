@@ -1,8 +1,14 @@
 """The parts that scenarios with a takeover share."""
 
+import contextlib
+
+from lvsha.lab.errors import LabError
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.stage import Stage
 from lvsha.lab.timeline import milliseconds
+
+TAKEOVER_LIMIT_S = 10.0
+AFTERMATH_S = 1.0
 
 
 def connect(stage: Stage, *, avoid: str = "") -> None:
@@ -11,6 +17,13 @@ def connect(stage: Stage, *, avoid: str = "") -> None:
     stage.start_heartbeat(avoid=avoid)
     spread = ", ".join(f"{count} on {name}" for name, count in sorted(answer["servers"].items()))
     stage.story.say(f"the client has {answer['opened']} established TCP connections to {stage.vip}: {spread}")
+
+
+def await_takeover(stage: Stage, new_master: str) -> None:
+    """Until it holds the VIP, and a while longer: what happens right after a takeover counts too."""
+    with contextlib.suppress(LabError):  # it does not: ``judge`` will say so
+        stage.wait_for_holder(new_master, TAKEOVER_LIMIT_S)
+    stage.pump(AFTERMATH_S)
 
 
 def judge(stage: Stage, *, new_master: str | None) -> Outcome:

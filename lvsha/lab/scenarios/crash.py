@@ -1,7 +1,7 @@
 """The master director is cut off from every network at once; its connections go on over the other one."""
 
 from lvsha.lab.scenario import Outcome
-from lvsha.lab.scenarios._takeover import connect, judge
+from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
 from lvsha.lab.stage import Stage
 
 SUMMARY = "the master director loses its cables; who goes on?"
@@ -14,6 +14,6 @@ def play(stage: Stage) -> Outcome:
 
     stage.mark_fault("lb1 crashes: its cables are pulled")
     stage.crash("lb1")
-    stage.settle()
+    await_takeover(stage, "lb2")
 
     return judge(stage, new_master="lb2")

@@ -5,7 +5,7 @@ that joins late knows nothing of the quiet ones.
 """
 
 from lvsha.lab.scenario import Outcome
-from lvsha.lab.scenarios._takeover import connect, judge
+from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
 from lvsha.lab.stage import Stage
 
 SUMMARY = "the backup is started after the connections, then the master crashes"
@@ -24,6 +24,6 @@ def play(stage: Stage) -> Outcome:
     stage.wait_for_the_moment()
     stage.mark_fault("lb1 crashes: its cables are pulled")
     stage.crash("lb1")
-    stage.settle()
+    await_takeover(stage, "lb2")
 
     return judge(stage, new_master="lb2")

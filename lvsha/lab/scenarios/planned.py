@@ -1,7 +1,7 @@
 """An operator stops the master director for maintenance; nobody should notice."""
 
 from lvsha.lab.scenario import Outcome
-from lvsha.lab.scenarios._takeover import connect, judge
+from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
 from lvsha.lab.stage import Stage
 
 SUMMARY = "the master director is stopped with SIGTERM; who notices?"
@@ -14,6 +14,6 @@ def play(stage: Stage) -> Outcome:
 
     stage.mark_fault("lb1 is told to stop (SIGTERM)")
     stage.peer.terminate("lb1")
-    stage.settle()
+    await_takeover(stage, "lb2")
 
     return judge(stage, new_master="lb2")
