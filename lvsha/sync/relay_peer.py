@@ -306,10 +306,7 @@ class PeerSession:
         return [PeerLost(self.peer.director, reason)]
 
     def _ask(self, now: Instant) -> None:
-        """A new challenge, asked at once."""
-        if not self._is_asking:
-            self._is_asking = True
-            self._challenge += 1
+        """Look for the peer from now on."""
         self._hellos = 0
         self._hello_at = now
 
@@ -317,12 +314,13 @@ class PeerSession:
         """Somebody speaks whom we do not know, or not to us: ask who it is."""
         if self._hello_last is not None and now - self._hello_last < HELLO_LEAST:
             return []
-        if not self._is_asking:
-            self._is_asking = True
-            self._challenge += 1
         return self._hello(now)
 
     def _hello(self, now: Instant) -> list[Output]:
+        if not self._is_asking:
+            # One challenge until it is answered, however long the answer takes; never one twice.
+            self._is_asking = True
+            self._challenge += 1
         self._hello_last = now
         self._hellos += 1
         if not self.connected:

@@ -200,7 +200,8 @@ class Verdict(StrEnum):
     SAME = "same"
     STALE = "stale"
     REASSERTED = "reasserted"
-    """Ours of an earlier life: our kernel knows better, and everybody is told."""
+    """Our words of an earlier life, or the end of what our kernel goes on with: our kernel knows better,
+    and everybody is told."""
     GONE = "gone"
     """A deletion, taken; tell the kernel."""
     FULL = "full"
@@ -409,9 +410,12 @@ class Store:
         if not lifetime_ms:
             if (generation, origin) <= ours[:2]:
                 return Verdict.STALE
-            owned = self.owns(held)
+            if self.owns(held):
+                # Gone for the peer, not for us: our kernel goes on with it.
+                self._reassert(held, ((generation >> _TERM_SHIFT) + 1) << _TERM_SHIFT, now)
+                return Verdict.REASSERTED
             self._bury(held, generation, origin, now)
-            return Verdict.WITHHELD if owned else Verdict.GONE
+            return Verdict.GONE
         if theirs <= ours:
             return Verdict.SAME if theirs == ours else Verdict.STALE
         owned = self.owns(held)
@@ -419,16 +423,22 @@ class Store:
         if origin == self.director and held.origin == self.director and held.is_seen:
             # Our own words of an earlier life, while our kernel shows us the row as it is now.
             if entry == held.entry and held.expires <= after(expires, SECOND):
-                self._change(held, entry, generation, origin, held.expires)
+                held.is_withheld = expires > after(held.expires, SECOND)
+                self._change(held, entry, generation, origin, expires)
                 return Verdict.WITHHELD
-            self._change(held, held.entry, generation + 1, origin, held.expires)
-            for waiting in self.waiting.values():
-                waiting.fresh.add(key, now)
+            self._reassert(held, generation + 1, now)
             return Verdict.REASSERTED
         self._change(held, entry, generation, origin, expires)
         held.is_seen = False
         held.is_withheld = owned
         return Verdict.WITHHELD if owned else Verdict.INSTALL
+
+    def _reassert(self, held: Held, generation: int, now: Instant) -> None:
+        """Our kernel knows better than what came: everybody is told."""
+        self._change(held, held.entry, generation, self.director, held.expires)
+        held.is_seen, held.is_withheld = True, False
+        for waiting in self.waiting.values():
+            waiting.fresh.add(held.key, now)
 
     # Time
 
