@@ -71,7 +71,7 @@ class DropReason(StrEnum):
     AFTER_BAD_ENTRY = "after_bad_entry"
     """Sound, but an earlier entry made the receiver drop the rest of the message."""
     NEVER_HASHED = "never_hashed"
-    """A v0 entry marked one-packet: the receiver makes a row that nothing can find."""
+    """A v0 entry marked one-packet: it can update or end a row, but nothing finds the one made of it."""
 
     # The relay, proto/lvsha_relay_v1.md
     BAD_MAGIC = "bad_magic"

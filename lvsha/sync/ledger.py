@@ -20,7 +20,8 @@ The rules, in the kernel's order:
    old one's goodbye and ignored; any other replaces the row. A template keeps the
    destination it has, whatever the entry says.
 4. A row found takes INACTIVE, the sequence flags and data, state and time-out;
-   a row made takes ``BACKUP_MASK`` of the flags (v0: all of them).
+   a row made takes ``BACKUP_MASK`` of the flags (v0: all of them, and a row marked
+   one-packet is never found again, so it is not kept here).
 5. Its timer starts anew with the entry's time-out, or the state's own for 0.
 
 Source: Linux 6.1 and 7.x; ``tests/kernel`` compares each rule with a real kernel.
@@ -93,7 +94,7 @@ class Ledger:
         self._slots: dict[int, list[Key]] = {}
         self._due: list[int] = []
         self.counts: Counter[str] = Counter()
-        """created, updated, replaced, ignored, expired, refused (the table is full)."""
+        """created, updated, replaced, ignored, expired, unhashed (v0), refused (the table is full)."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -179,6 +180,9 @@ class Ledger:
     def _create(self, conn: SyncConn, now: Instant, version: int, origin: str) -> None:
         if len(self._rows) >= self._limit:
             self.counts["refused"] += 1
+            return
+        if version == 0 and conn.flags & ConnFlag.ONE_PACKET:
+            self.counts["unhashed"] += 1
             return
         self._serial += 1
         key = self._own_key(conn)

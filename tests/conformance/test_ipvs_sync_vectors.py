@@ -106,3 +106,16 @@ def test_bytes_after_it_that_its_size_covers_are_ignored(vector: Vector) -> None
 
     assert message.entries == vector.entries
     assert message.problems[-1].reason is DropReason.TRAILING_BYTES
+
+
+def test_every_reason_to_drop_sync_messages_has_a_vector() -> None:
+    """The sync protocol's reasons of ``core.errors``, and those of any decoder that it uses."""
+    reasons = list(DropReason)
+    first, last = reasons.index(DropReason.BAD_MESSAGE_SIZE), reasons.index(DropReason.NEVER_HASHED)
+    sync = set(reasons[first : last + 1])
+    sync |= {DropReason.TRUNCATED, DropReason.TRAILING_BYTES, DropReason.BAD_VERSION}
+
+    found = {problem.reason for vector in VECTORS for problem in vector.problems}
+    found |= {vector.error for vector in VECTORS if vector.error is not None}
+
+    assert found == sync

@@ -30,7 +30,6 @@ SKIPPED = {
     DropReason.BAD_STATE,
     DropReason.PE_INCOMPLETE,
     DropReason.NO_INET6,
-    DropReason.NEVER_HASHED,
 }
 
 
@@ -68,8 +67,9 @@ def codec(data: bytes) -> list[SyncConn]:
     for problem in message.problems:
         if problem.loses in (Loses.MESSAGE, Loses.REST) or problem.reason is DropReason.TRAILING_BYTES:
             break  # what follows it is shown to operators only
-        assert problem.reason in SKIPPED
-        skipped[problem.entry] = problem.conn
+        if problem.loses is Loses.ENTRY:
+            assert problem.reason in SKIPPED
+            skipped[problem.entry] = problem.conn
     found: list[SyncConn] = []
     installed = list(message.entries)
     while installed or len(found) in skipped:

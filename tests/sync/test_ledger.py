@@ -51,9 +51,22 @@ def test_a_new_row_takes_what_v1_may_say() -> None:
 
 
 def test_a_new_row_takes_all_that_v0_says_but_hashed() -> None:
-    row = only(holding(CONN._replace(flags=0x20C0), version=0))
+    row = only(holding(CONN._replace(flags=0x100C0), version=0))
 
-    assert row.conn.flags == 0x2080 | ConnFlag.SYNC
+    assert row.conn.flags == 0x10080 | ConnFlag.SYNC
+
+
+def test_a_one_packet_entry_of_v0_updates_and_replaces_but_makes_no_row_that_is_found() -> None:
+    """Linux 6.1, found by mutation: proto/vectors, v0.one_packet_replaces and v0.one_packet_updates."""
+    one_packet = CONN._replace(flags=ConnFlag.ONE_PACKET)
+    assert list(holding(one_packet, version=0)) == []
+
+    ledger = holding(CONN, version=0)
+    ledger.receive([one_packet._replace(state=TcpState.FIN_WAIT)], later(1), version=0)
+    assert only(ledger).conn.state == TcpState.FIN_WAIT
+
+    ledger.receive([one_packet._replace(dport=CONN.dport + 1)], later(2), version=0)
+    assert list(ledger) == []
 
 
 def test_an_update_takes_inactive_state_and_timeout_and_no_other_flag() -> None:

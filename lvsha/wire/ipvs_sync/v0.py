@@ -60,9 +60,12 @@ def decode_entries(
         fault = _fault(conn, size, left, receiver)
         if fault is not None:
             reason, loses, at, detail = fault
+            lost = None if loses is Loses.NOTHING else conn
             problems.append(
-                Problem(reason=reason, loses=loses, offset=offset + at, entry=index, detail=detail, conn=conn)
+                Problem(reason=reason, loses=loses, offset=offset + at, entry=index, detail=detail, conn=lost)
             )
+            if loses is Loses.NOTHING and lost_to is None:
+                entries.append(conn)
             if loses is Loses.REST:
                 break
         elif lost_to is not None:
@@ -105,7 +108,7 @@ def _fault(
         name = "template" if conn.is_template else protocol_name(conn.protocol)
         return DropReason.BAD_STATE, Loses.ENTRY, 22, f"{name} state {conn.state}"
     if conn.flags & ConnFlag.ONE_PACKET:
-        return DropReason.NEVER_HASHED, Loses.ENTRY, 20, "the one-packet flag"
+        return DropReason.NEVER_HASHED, Loses.NOTHING, 20, "one-packet: a new row is found by nothing"
     return None
 
 
