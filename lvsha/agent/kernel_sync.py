@@ -75,6 +75,9 @@ class KernelSync:
 
     def stop(self) -> None:
         """Stop both daemons and put the sysctls back."""
+        if self._nudger is not None:
+            self._nudger.close()
+            self._nudger = None
         for role in KernelRole:
             try:
                 self._ipvs.stop_daemon(role)
