@@ -1,4 +1,4 @@
-"""No connection lost where the kernel's own synchronisation loses all of them; real directors, real kernel."""
+"""No connection lost where the kernel alone loses all of them; real directors, real kernel."""
 
 import json
 import subprocess
