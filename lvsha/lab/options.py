@@ -101,6 +101,13 @@ OPTIONS = (
         help="seconds from a kill to the restart",
     ),
     Option(
+        name="duration",
+        field="duration_s",
+        metavar="S",
+        parse=duration,
+        help="seconds that a fault lasts: load, a cut, a flapping link",
+    ),
+    Option(
         name="sync-maxlen",
         field="sync_maxlen",
         metavar="BYTES",

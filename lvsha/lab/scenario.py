@@ -5,7 +5,7 @@ import os
 import pkgutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,12 @@ def play(
     settings: RunSettings, *, kernel: str, folder: Path, artifacts: Path, story: Story
 ) -> dict[str, Any]:
     """Play one scenario here and return its result as JSON has it. Never raises for what the directors do."""
-    act: Callable[[Stage], Outcome] = _module(settings.scenario).play
+    module = _module(settings.scenario)
+    act: Callable[[Stage], Outcome] = module.play
+    asked_for_nothing = RunSettings(scenario=settings.scenario)
+    for key, value in getattr(module, "DEFAULTS", {}).items():
+        if getattr(settings, key) == getattr(asked_for_nothing, key):
+            settings = replace(settings, **{key: value})
     began = time.monotonic()
     release = os.uname().release
     result: dict[str, Any] = {

@@ -44,6 +44,8 @@ class RunSettings:
     process: Process = Process.BOTH
     restart_after_s: float = 1.0
     """From a kill to the restart, where nothing else restarts it."""
+    duration_s: float = 20.0
+    """How long a fault that lasts is kept up: load, a cut, a flapping link."""
     phase: float | None = 0.5
     """Where between two adverts the fault falls: 0.5 = half-way, so that runs compare. None: anywhere."""
     check_interval_s: float = 0.5
