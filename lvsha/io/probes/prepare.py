@@ -1,19 +1,36 @@
 """What stays the same from probe to probe of a check, worked out once."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
+from lvsha.checker.probes.agent import AgentQuestion
+from lvsha.checker.probes.database import MysqlQuestion, PostgresqlQuestion
 from lvsha.checker.probes.dialogue import DatagramQuestion, Question
+from lvsha.checker.probes.dns import DnsQuestion
 from lvsha.checker.probes.http import HttpQuestion
+from lvsha.checker.probes.login import FtpQuestion, ImapQuestion, PopQuestion
+from lvsha.checker.probes.redis import RedisQuestion
+from lvsha.checker.probes.sip import SipQuestion
+from lvsha.checker.probes.smtp import SmtpQuestion
 from lvsha.checker.probes.tcp import TcpQuestion
+from lvsha.checker.probes.udp import UdpQuestion
 from lvsha.checker.settings import (
+    OPTIONS_OF_KIND,
     CheckKind,
+    CheckOptions,
     CheckSettings,
     HttpOptions,
+    LoginOptions,
+    RedisOptions,
+    SipOptions,
+    SmtpOptions,
     TcpOptions,
     TlsOptions,
 )
+from lvsha.core.addr import endpoint_text
 
 
 class Transport(Enum):
@@ -63,6 +80,7 @@ def prepare(settings: CheckSettings) -> Prepared:
 
     Raises:
         OSError: the zone of a link-local address does not exist.
+        ValueError: an option cannot be asked with.
     """
     kind, options = settings.kind, settings.options
     prepared = Prepared(settings=settings, transport=Transport.STREAM, destination=destination_of(settings))
@@ -79,9 +97,49 @@ def prepare(settings: CheckSettings) -> Prepared:
         prepared.server_name = _name(prepared.tls, settings, http.host)
     elif kind is CheckKind.PING:
         prepared.transport = Transport.PING
+    elif kind in _STREAMS:
+        prepared.question = _STREAMS[kind](options or _defaults(kind))
+        if isinstance(options, SmtpOptions):
+            prepared.starttls = options.tls
+        elif isinstance(options, RedisOptions | LoginOptions):
+            prepared.tls = options.tls
+        prepared.server_name = _name(prepared.tls or prepared.starttls, settings, None)
+    elif kind in _DATAGRAMS:
+        prepared.transport = Transport.DATAGRAM
+        prepared.datagrams = _DATAGRAMS[kind](options or _defaults(kind))
+    elif kind is CheckKind.SIP:
+        prepared.transport = Transport.DATAGRAM
+        sip = options if isinstance(options, SipOptions) else SipOptions()
+        prepared.datagrams = SipQuestion(sip, host=endpoint_text(settings.address, settings.port))
+    elif kind is CheckKind.EXEC:
+        prepared.transport = Transport.PROGRAM
+    elif kind is CheckKind.FILE:
+        prepared.transport = Transport.FILE
     else:
-        raise NotImplementedError(f"no probe for {kind} yet")
+        raise ValueError(f"{kind} is never asked")
     return prepared
+
+
+def _defaults(kind: CheckKind) -> CheckOptions:
+    made = OPTIONS_OF_KIND[kind]
+    assert made is not None, "whoever is asked has options"
+    return made()
+
+
+_STREAMS: dict[CheckKind, Callable[[Any], Question]] = {
+    CheckKind.SMTP: SmtpQuestion,
+    CheckKind.FTP: FtpQuestion,
+    CheckKind.POP: PopQuestion,
+    CheckKind.IMAP: ImapQuestion,
+    CheckKind.REDIS: RedisQuestion,
+    CheckKind.AGENT: AgentQuestion,
+    CheckKind.MYSQL: MysqlQuestion,
+    CheckKind.POSTGRESQL: PostgresqlQuestion,
+}
+_DATAGRAMS: dict[CheckKind, Callable[[Any], DatagramQuestion]] = {
+    CheckKind.DNS: DnsQuestion,
+    CheckKind.UDP: UdpQuestion,
+}
 
 
 def _name(tls: TlsOptions | None, settings: CheckSettings, host: str | None) -> str:

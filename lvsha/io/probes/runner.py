@@ -16,15 +16,25 @@ from lvsha.checker.result import ProbeResult, Reason, bounded_detail
 from lvsha.checker.settings import CheckSettings
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
+from lvsha.io.probes.datagrams import DatagramProbe
 from lvsha.io.probes.engine import TICK, Done, Engine, Probe, StreamProbe
 from lvsha.io.probes.pinger import Pinger, PingProbe
 from lvsha.io.probes.prepare import Prepared, Transport, prepare
+from lvsha.io.probes.programs import FileProbe, ProgramProbe
 
 PACE = 2 * MILLISECOND
 """How often the runner looks while much happens."""
 
 BUSY_WAKES = 8
 """So many wakes within one tick begin the pacing; a tick with fewer events ends it."""
+
+
+_PROBES: dict[Transport, Callable[[Engine, str, Prepared, Done], Probe]] = {
+    Transport.STREAM: StreamProbe,
+    Transport.DATAGRAM: DatagramProbe,
+    Transport.PROGRAM: ProgramProbe,
+    Transport.FILE: FileProbe,
+}
 
 
 class ProbeRunner:
@@ -71,7 +81,7 @@ class ProbeRunner:
         if prepared is None or prepared.settings is not settings:
             try:
                 prepared = prepare(settings)
-            except (OSError, ValueError, NotImplementedError) as error:
+            except (OSError, ValueError) as error:
                 result = ProbeResult(
                     ok=False, reason=Reason.MISCONFIGURED, detail=bounded_detail(str(error)), ours=True
                 )
@@ -118,10 +128,9 @@ class ProbeRunner:
     # Within
 
     def _make(self, check_id: str, prepared: Prepared, done: Done) -> Probe:
-        if prepared.transport is Transport.STREAM:
-            return StreamProbe(self._engine, check_id, prepared, done)
-        assert prepared.transport is Transport.PING
-        return PingProbe(self._engine, self._pinger, check_id, prepared, done)
+        if prepared.transport is Transport.PING:
+            return PingProbe(self._engine, self._pinger, check_id, prepared, done)
+        return _PROBES[prepared.transport](self._engine, check_id, prepared, done)
 
     def _on_ready(self) -> None:
         """A descriptor is ready."""
