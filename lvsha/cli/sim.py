@@ -3,7 +3,8 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 SUMMARY = "run virtual directors on a virtual network"
@@ -11,8 +12,25 @@ SUMMARY = "run virtual directors on a virtual network"
 _EPILOG = """\
 examples:
   lvsha sim run takeover.txt          play a scenario and print what happens
+  lvsha sim run --config lvsha.toml --fault "freeze lb1" --fault "3s: thaw lb1"
+                                      what would happen to your own directors
   lvsha sim swarm --seeds 1000        a thousand random lives, invariants watched
   lvsha sim swarm --seed 4711         one of them again, with its transcript
+  lvsha sim relay --seeds 1000        the same for the relay between directors
+"""
+
+
+_FAULTS = """\
+faults, each with an optional time before it ("3s: thaw lb1"):
+  power_off N, start N         the machine; everything is lost
+  kill N, start N              the process; its kernel keeps the addresses
+  freeze N, thaw N             it stands still (SIGSTOP, a host without time for it)
+  lag N 50ms                   it is always so late
+  link N down, link N up       its interface
+  cut A B, partition A B, isolate N, heal     the network, one way, both ways, whole again
+  loss 0.3, delay 1ms 20ms, calm              what the network does to what it carries
+  release N, resume N, shutdown N, priority N 50
+example: lvsha sim run --config lvsha.toml --fault "power_off lb1" --for 5s
 """
 
 
@@ -24,17 +42,37 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    run = verbs.add_parser("run", help="play scenarios; 1 when one does not say what happens")
-    run.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    run = verbs.add_parser(
+        "run",
+        help="play scenarios, or a configuration with faults; 1 when one does not say what happens",
+        epilog=_FAULTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a scenario")
     run.add_argument("--rewrite", action="store_true", help="write what happens into the files")
-    swarm = verbs.add_parser("swarm", help="random lives; 1 when an invariant breaks")
-    which = swarm.add_mutually_exclusive_group()
-    which.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
-    which.add_argument("--seed", type=int, metavar="S", help="only this one, with the end of its transcript")
-    swarm.add_argument("--first", type=int, default=0, metavar="S", help="the first seed (0)")
-    swarm.add_argument("--misfortunes", type=int, default=40, metavar="N", help="per life (40)")
+    run.add_argument("--config", type=Path, metavar="FILE", help="play the virtual routers of this file")
+    run.add_argument(
+        "--fault", action="append", default=[], metavar="TEXT", help="what befalls them; may be repeated"
+    )
+    run.add_argument(
+        "--for", dest="lasting", default="10s", metavar="TIME", help="after the first fault (10s)"
+    )
+    run.add_argument("--json", action="store_true", help="with --config: as JSON")
+    for verb, of in (("swarm", "of routers"), ("relay", "of the relay of connections")):
+        swarm = verbs.add_parser(verb, help=f"random lives {of}; 1 when an invariant breaks")
+        which = swarm.add_mutually_exclusive_group()
+        which.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
+        which.add_argument(
+            "--seed", type=int, metavar="S", help="only this one, with the end of its transcript"
+        )
+        swarm.add_argument("--first", type=int, default=0, metavar="S", help="the first seed (0)")
+        swarm.add_argument("--misfortunes", type=int, default=40, metavar="N", help="per life (40)")
     arguments = parser.parse_args(argv)
+    if arguments.verb == "run" and arguments.config is not None and not arguments.files:
+        return _what_if(arguments)
     if arguments.verb == "run":
+        if arguments.config is not None or not arguments.files:
+            parser.error("run: give scenarios, or --config FILE with --fault")
         return _run(arguments.files, rewrite=arguments.rewrite)
     return _swarm(arguments)
 
@@ -63,29 +101,89 @@ def _run(files: Sequence[Path], *, rewrite: bool) -> int:
     return status
 
 
+def _any_director(text: str) -> str | None:
+    """The file's first director: here it does not matter which of them we are."""
+    import tomllib
+
+    try:
+        directors = tomllib.loads(text).get("directors")
+    except ValueError:
+        return None
+    return next(iter(directors), None) if isinstance(directors, dict) else None
+
+
+def _what_if(arguments: argparse.Namespace) -> int:
+    """0: one MASTER in the end, everywhere."""
+    import json
+    from dataclasses import asdict
+
+    from lvsha.config.load import loads
+    from lvsha.core.errors import ConfigErrors
+    from lvsha.sim.transcript import TranscriptError, duration
+    from lvsha.sim.what_if import Fault, routers_of, what_if
+
+    path = arguments.config
+    try:
+        text = path.read_text(encoding="utf-8")
+        first = loads(text, str(path), _any_director(text))
+        settings = {
+            director.name: first if director.name == first.node else loads(text, str(path), director.name)
+            for director in first.directors
+        }
+        faults = [Fault(fault) for fault in arguments.fault]
+        lasting = duration(arguments.lasting)
+        answers = [
+            what_if(name, routers, faults, lasting=lasting) for name, routers in routers_of(settings).items()
+        ]
+    except (OSError, ValueError, ConfigErrors, TranscriptError) as error:
+        for line in str(error).splitlines():
+            print(f"lvsha sim: {line}", file=sys.stderr)
+        return 2
+    if not answers:
+        print(f"lvsha sim: {path} has no virtual router: nothing can happen to it", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps([asdict(answer) for answer in answers], indent=2))
+    else:
+        for answer in answers:
+            print(f"# {answer.router}", *answer.transcript, sep="\n")
+            print(
+                f"= {answer.router}: MASTER {' and '.join(answer.before) or 'nobody'} before, "
+                f"{' and '.join(answer.after) or 'nobody'} in the end; {answer.without_master:.3f} s without "
+                f"one, {answer.two_holders:.3f} s with two holders"
+            )
+    return 0 if all(len(answer.after) == 1 for answer in answers) else 1
+
+
 def _swarm(arguments: argparse.Namespace) -> int:
     from lvsha.core.instant import to_seconds
-    from lvsha.sim.swarm import live
+    from lvsha.sim import relay_swarm, swarm
 
+    live: Callable[..., swarm.Life | relay_swarm.RelayLife] = (
+        swarm.live if arguments.verb == "swarm" else relay_swarm.live
+    )
     only = arguments.seed is not None
     seeds = [arguments.seed] if only else range(arguments.first, arguments.first + arguments.seeds)
     began = time.monotonic()
-    simulated = adverts = takeovers = 0
+    simulated = 0
+    totals: Counter[str] = Counter()
     for seed in seeds:
         life = live(seed, misfortunes=arguments.misfortunes)
         simulated += life.simulated
-        adverts += life.adverts
-        takeovers += life.takeovers
+        totals.update(life.figures)
         if life.broken:
             print(*life.end, sep="\n")
             print(f"seed {seed}: {life.broken}")
             if not only:
-                print(f"again: lvsha sim swarm --seed {seed} --misfortunes {arguments.misfortunes}")
+                print(
+                    f"again: lvsha sim {arguments.verb} --seed {seed} --misfortunes {arguments.misfortunes}"
+                )
             return 1
     took = time.monotonic() - began
     hours = to_seconds(simulated) / 3600
+    told = ", ".join(f"{count} {what}" for what, count in totals.items())
     print(
-        f"{len(seeds)} lives, {hours:.1f} simulated hours, {takeovers} takeovers, {adverts} adverts: "
+        f"{len(seeds)} lives, {hours:.1f} simulated hours, {told}: "
         f"all held ({took:.1f} s, {hours / (took / 60):.0f} hours a minute)"
     )
     return 0

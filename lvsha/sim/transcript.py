@@ -27,7 +27,7 @@ from typing import Any
 
 from lvsha.core.addr import Address
 from lvsha.core.errors import LvshaError
-from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND
+from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, to_seconds
 from lvsha.core.machine import Output
 from lvsha.sim.director import Director, line
 from lvsha.sim.network import CALM, GATEWAY, Network, Weather
@@ -109,6 +109,26 @@ class Transcript:
         if self._lines:
             written += ["----", *self._lines]
         return "\n".join(written).rstrip("\n") + "\n"
+
+    def command(self, text: str) -> None:
+        """Carry out one line.
+
+        Raises:
+            TranscriptError: it does not exist or cannot be carried out.
+        """
+        self._command(text, 1)
+
+    def note(self, text: str) -> None:
+        """A line of the output, with the time."""
+        self._lines.append(f"{to_seconds(self.world.now):.3f} {text}")
+
+    def lines(self) -> list[str]:
+        """What has come out since the last ``----``."""
+        return list(self._lines)
+
+    def log(self, node: str, output: Output) -> None:
+        """What a director of this scenario puts out."""
+        self._log(node, output)
 
     def _command(self, raw: str, number: int) -> None:
         verb, *words = shlex.split(raw, comments=True)
