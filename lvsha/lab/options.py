@@ -122,6 +122,13 @@ OPTIONS = (
         help="how lvsha's directors synchronise: relay or multicast",
     ),
     Option(
+        name="rate",
+        field="rate",
+        metavar="PPS",
+        parse=positive,
+        help="packets per second of a flood; 0: as many as go",
+    ),
+    Option(
         name="phase",
         field="phase",
         metavar="P",

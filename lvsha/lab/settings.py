@@ -46,6 +46,8 @@ class RunSettings:
     """From a kill to the restart, where nothing else restarts it."""
     duration_s: float = 20.0
     """How long a fault that lasts is kept up: load, a cut, a flapping link."""
+    rate: int = 0
+    """Packets per second of a flood; 0: as many as go."""
     phase: float | None = 0.5
     """Where between two adverts the fault falls: 0.5 = half-way, so that runs compare. None: anywhere."""
     check_interval_s: float = 0.5

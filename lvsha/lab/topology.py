@@ -22,6 +22,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from pathlib import Path
 
 from lvsha.core.addr import Address
 from lvsha.lab import netns
@@ -31,6 +32,9 @@ from lvsha.lab.netns import Namespace, ip_batch, set_link
 
 PORT = 8000
 """Of the echo service, TCP and UDP, on the VIPs and on the realservers."""
+
+_ONLY_FIRST = Path("/proc/sys/net/core/fb_tunnels_only_for_init_net")
+"""Not 0: a new namespace has no tunnel device of its own (``lab.init`` sees to that)."""
 
 DIRECTORS = ("lb1", "lb2")
 """lb1 has the higher priority and is MASTER before anything happens."""
@@ -199,6 +203,9 @@ class Topology:
             device = "lo"
             if self.settings.method is Method.TUN:
                 device = "tunl0" if self.settings.family == 4 else "ip6tnl0"
+                if _ONLY_FIRST.exists() and _ONLY_FIRST.read_text().strip() != "0":
+                    kind = "ipip" if self.settings.family == 4 else "ip6tnl mode any"
+                    lines.append(f"link add {device} type {kind} local any remote any")
                 lines.append(f"link set {device} up")
             suffix = " nodad" if self.settings.family == 6 else ""
             length = 32 if self.settings.family == 4 else 128
