@@ -63,6 +63,11 @@ class Life:
     end: tuple[str, ...]
     """The last lines before it broke."""
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """What there is to count of it."""
+        return {"takeovers": self.takeovers, "adverts": self.adverts}
+
 
 class _Life:
     def __init__(self, seed: int, misfortunes: int) -> None:
