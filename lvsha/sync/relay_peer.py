@@ -461,8 +461,10 @@ class PeerSession:
         director = self.peer.director
         accept = self._store.accept
         installs: list[Install] = []
+        keys: list[bytes] = []
         for record in message.records:
             verdict, key = accept(record, now, peer=director)
+            keys.append(key)
             if verdict is Verdict.INSTALL or verdict is Verdict.GONE:
                 life = record[2] * MILLISECOND
                 entry = with_timeout(record[3], max(1, record[2] // 1000))
@@ -472,8 +474,18 @@ class PeerSession:
             outputs.append(InstallEntries(director, sequence, tuple(installs)))
         else:
             outputs += self.installed(sequence, now)
+        if self._barriers:
+            # What the peer sends it has, and so it left the queue without being sent.
+            outputs += self._pass_barriers(self._at_rest(keys), now)
         # A stale record was answered with a newer one into the queue.
         return outputs + self.on_changes(now)
+
+    def _at_rest(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those that neither wait nor are on their way."""
+        waiting, window = self._store.waiting[self.peer.director], self._send_window
+        return [
+            key for key in keys if key not in waiting.fresh and key not in waiting.bulk and key not in window
+        ]
 
     def installed(self, sequence: int, now: Instant) -> list[Output]:
         """The frame's entries are in our kernel."""
@@ -502,9 +514,7 @@ class PeerSession:
         arrived = self._send_window.arrive(ack.installed, now)
         if arrived:
             waiting.missing.difference_update(arrived)
-            outputs += self._pass_barriers(
-                [key for key in arrived if key not in waiting.fresh and key not in waiting.bulk], now
-            )
+            outputs += self._pass_barriers(self._at_rest(arrived), now)
         before = len(self._send_window.flights)
         for key, since in self._send_window.lose(ack.missing, now):
             waiting.fresh.add(key, since)
