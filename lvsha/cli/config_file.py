@@ -44,11 +44,34 @@ def local_addresses() -> set[Address]:
 def load(name: str, node: str | None = None) -> tuple[Settings, tuple[ConfigProblem, ...]]:
     """Settings and warnings for ``node``, or for the director that this machine is.
 
+    A file of keepalived, ldirectord, ipvsadm or the LVS configure script is converted;
+    what became of its statements are warnings then.
+
     Raises:
         ConfigErrors: every problem of the file.
         LvshaError: it cannot be read.
     """
     addresses = local_addresses() if node is None else set()
-    return load_with_warnings(
-        read(name), name, node, hostname=socket.gethostname(), local_addresses=addresses
+    text = read(name)
+    remarks: tuple[ConfigProblem, ...] = ()
+    if not name.endswith(".toml"):
+        text, remarks = _native(name, text)
+    settings, warnings = load_with_warnings(
+        text, name, node, hostname=socket.gethostname(), local_addresses=addresses
+    )
+    return settings, (*remarks, *warnings)
+
+
+def _native(name: str, text: str) -> tuple[str, tuple[ConfigProblem, ...]]:
+    """The text itself, or what it is as lvsha's own configuration."""
+    from lvsha.config.importers.convert import detect, to_toml
+
+    if (kind := detect(text)) is None:
+        return text, ()
+    from lvsha.cli.config_convert import imported
+
+    converted = imported(name, kind)
+    return to_toml(converted), tuple(
+        ConfigProblem(path=remark.keyword, message=f"{remark.fate}: {remark.message}", line=remark.place.line)
+        for remark in converted.remarks
     )

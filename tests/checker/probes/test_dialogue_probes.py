@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lvsha.checker.probes.agent import AgentQuestion
 from lvsha.checker.probes.database import MysqlQuestion, PostgresqlQuestion
-from lvsha.checker.probes.dialogue import Question, Verdict
+from lvsha.checker.probes.dialogue import Question, Step, Verdict
 from lvsha.checker.probes.login import FtpQuestion, ImapQuestion, PopQuestion
 from lvsha.checker.probes.redis import RedisQuestion
 from lvsha.checker.probes.smtp import SmtpQuestion
@@ -40,11 +40,10 @@ class Exchange:
         self.tls = 0
         self._take(self._dialogue.connected())
 
-    def _take(self, step: object) -> None:
-        send, verdict, start_tls = step  # type: ignore[misc]  # a Step
-        self.said += send
-        self.verdict = verdict
-        if start_tls:
+    def _take(self, step: Step) -> None:
+        self.said += step.send
+        self.verdict = step.verdict
+        if step.start_tls:
             self.tls += 1
             self._take(self._dialogue.connected())
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def exec_check(*argv: str, **options: object) -> CheckSettings:
     )
 
 
-async def run_script(text: str, **changes: int) -> ProbeResult:
+async def run_script(text: str, **changes: Any) -> ProbeResult:
     return await probe_once(replace(exec_check("/bin/sh", "-c", text), **changes))
 
 
