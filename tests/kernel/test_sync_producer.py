@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def payloads(outputs: list[Output]) -> list[bytes]:
     return [output.payload for output in outputs if isinstance(output, SendMessage)]
 
 
-def connection(number: int, **changes: int) -> SyncConn:
+def connection(number: int, **changes: Any) -> SyncConn:
     conn = SyncConn.build(
         protocol=6,
         client=(ip_address("192.0.2.1"), 1_000 + number),

@@ -1,0 +1,1 @@
+"""Layers and plugins for other people's tools."""
