@@ -74,6 +74,8 @@ def emit(event: str, **fields: Any) -> None:
 
 def address_socket() -> socket.socket:
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    # Hundreds of addresses come at once, and their leases are renewed for ever.
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
     sock.bind((0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
     sock.setblocking(False)
     return sock
