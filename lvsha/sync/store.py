@@ -406,11 +406,13 @@ class Store:
             self._insert(held)
             # Also where the address is ours: a row that comes late is better than none.
             return Verdict.INSTALL
+        # Not ``owns``: where we spoke last and do not hold the address any more, the peer carries on.
+        is_ours = vaddr_of(key) in self.claims
         ours, theirs = (held.generation, held.origin, held.entry), (generation, origin, entry)
         if not lifetime_ms:
             if (generation, origin) <= ours[:2]:
                 return Verdict.STALE
-            if self.owns(held):
+            if is_ours:
                 # Gone for the peer, not for us: our kernel goes on with it.
                 self._reassert(held, ((generation >> _TERM_SHIFT) + 1) << _TERM_SHIFT, now)
                 return Verdict.REASSERTED
@@ -418,7 +420,6 @@ class Store:
             return Verdict.GONE
         if theirs <= ours:
             return Verdict.SAME if theirs == ours else Verdict.STALE
-        owned = self.owns(held)
         expires = after(now, lifetime_ms * MILLISECOND)
         if origin == self.director and held.origin == self.director and held.is_seen:
             # Our own words of an earlier life, while our kernel shows us the row as it is now.
@@ -430,8 +431,8 @@ class Store:
             return Verdict.REASSERTED
         self._change(held, entry, generation, origin, expires)
         held.is_seen = False
-        held.is_withheld = owned
-        return Verdict.WITHHELD if owned else Verdict.INSTALL
+        held.is_withheld = is_ours
+        return Verdict.WITHHELD if is_ours else Verdict.INSTALL
 
     def _reassert(self, held: Held, generation: int, now: Instant) -> None:
         """Our kernel knows better than what came: everybody is told."""
