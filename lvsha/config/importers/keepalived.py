@@ -15,6 +15,7 @@ from lvsha.config.importers.keepalived_scope import (
 )
 from lvsha.config.importers.keepalived_services import Group, VirtualServer, read_group
 from lvsha.config.importers.keepalived_text import Statement, statements
+from lvsha.config.importers.keepalived_track import Trackers
 from lvsha.config.importers.keepalived_vrrp import Globals, Instance
 from lvsha.config.importers.report import Block, Imported, Notebook, Reader
 
@@ -37,10 +38,15 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
         elif statement.keyword == "virtual_server_group":
             group = read_group(statement, notebook)
             groups[group.name] = group
+    trackers = Trackers(notebook)
+    defined = [statement for statement in tree if trackers.define(statement)]
+    for statement in tree:
+        if statement.keyword == "vrrp_sync_group":
+            trackers.group(statement)
     for statement in tree:
         if statement.keyword == "vrrp_instance":
             notebook.take()
-            instances.append(Instance(statement, known, notebook))
+            instances.append(Instance(statement, known, trackers, notebook))
     routers = [(instance, block) for instance in instances if (block := instance.block())]
     blocks += [block for _, block in routers]
     blocks += _sync(known, [instance for instance, _ in routers], notebook)
@@ -55,10 +61,10 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
             blocks += [_with_client_certificate(block, ssl) for block in server.blocks()]
     handled = {
         *("global_defs", "net_namespace", "net_namespace_ipvs", "instance", "virtual_server_group"),
-        *("vrrp_instance", "virtual_server", "SSL"),
+        *("vrrp_instance", "vrrp_sync_group", "virtual_server", "SSL"),
     }
     for statement in tree:
-        if statement.keyword not in handled:
+        if statement.keyword not in handled and statement not in defined:
             leave_out(statement, notebook)
     return Imported(
         format="keepalived",
@@ -104,6 +110,7 @@ def _global_handlers(known: Globals, notebook: Notebook) -> dict[str, Any]:
         "vrrp_skip_check_adv_addr": ignore,
         "vrrp_iptables": ignore,
         "nftables": ignore,
+        "vrrp_startup_delay": lambda s: setattr(known, "startup_delay", seconds(s)),
         "lvs_sync_daemon": lambda s: _sync_daemon(s, known),
         "lvs_timeouts": lambda s: _timeouts(s, known),
         "lvs_flush": flush,

@@ -24,7 +24,7 @@ CARRIED: Final = {
         "global_defs router_id lvs_sync_daemon lvs_timeouts lvs_flush_on_stop vrrp_version"
         " default_interface vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh"
         " vrrp_garp_interval vrrp_strict vrrp_check_unicast_src vrrp_skip_check_adv_addr vrrp_iptables"
-        " nftables lvs_flush script_user"
+        " nftables lvs_flush script_user vrrp_startup_delay"
     ),
     "vrrp": _words(
         "vrrp_instance state interface virtual_router_id priority advert_int authentication auth_type"
@@ -32,6 +32,8 @@ CARRIED: Final = {
         " virtual_ipaddress virtual_ipaddress_excluded unicast_peer unicast_src_ip mcast_src_ip nopreempt"
         " preempt preempt_delay version native_ipv6 garp_master_delay garp_master_repeat garp_master_refresh"
         " lvs_sync_daemon_interface skip_check_adv_addr strict_mode accept min_ttl v3_checksum_as_v2"
+        " track_interface track_script track_process vrrp_script script interval timeout rise fall init_fail"
+        " vrrp_track_process process vrrp_sync_group"
     ),
     "lvs": _words(
         "virtual_server virtual_server_group real_server sorry_server lvs_sched lb_algo lvs_method lb_kind"
@@ -135,24 +137,19 @@ REASONS: Final[dict[str, Reason]] = {
             " owner_ignore_adverts unicast_ttl",
             Reason("lvsha does as RFC 9568 says here", matters=False),
         ),
-        ("vrrp_startup_delay vrrp_delay_after_boot", Reason("order the unit after what it waits for")),
+        ("vrrp_delay_after_boot", Reason("startup_delay waits after each start of the agent")),
         ("interface_up_down_delays", Reason("a lost link counts at once")),
         ("static_ipaddress static_routes static_rules", Reason(_STATIC)),
         (
-            "track_group track_interface track_script track_file track_process track_bfd vrrp_script"
-            " vrrp_track_file vrrp_track_process script interval timeout rise fall init_fail file init_file"
-            " process param_match quorum_max fork_delay terminate_delay delay full_command FILE_CHECK reverse"
+            "track_group track_file track_bfd vrrp_track_file file init_file param_match quorum_max"
+            " fork_delay terminate_delay delay full_command FILE_CHECK reverse"
             " track_src_ip unicast_fault_no_peer dont_track_primary overwrite",
             Reason(_TRACK),
         ),
         # vrrp
         (
-            "vrrp_sync_group sync_group_tracking_weight global_tracking",
-            Reason(
-                "instances change their roles each alone: put the addresses of one interface into one"
-                " [[vrrp]];"
-                " its excluded_addresses move with it"
-            ),
+            "sync_group_tracking_weight global_tracking",
+            Reason("what a group tracks counts for all its members, weights too", matters=False),
         ),
         ("virtual_routes virtual_rules", Reason(_ROUTES)),
         (

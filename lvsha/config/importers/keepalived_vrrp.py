@@ -13,6 +13,7 @@ from lvsha.config.importers.keepalived_scope import (
     whole,
 )
 from lvsha.config.importers.keepalived_text import Statement
+from lvsha.config.importers.keepalived_track import Trackers
 from lvsha.config.importers.report import Block, Notebook, Place
 
 
@@ -30,12 +31,13 @@ class Globals:
         self.timeouts: dict[str, str] = {}
         self.exclusive = False
         self.script_user: str | None = None
+        self.startup_delay: float = 0.0
 
 
 class Instance:
     """One vrrp_instance, read statement by statement."""
 
-    def __init__(self, statement: Statement, known: Globals, notebook: Notebook) -> None:
+    def __init__(self, statement: Statement, known: Globals, trackers: Trackers, notebook: Notebook) -> None:
         self.name = statement.values[0] if statement.values else ""
         self.place = statement.place
         self.vrid: int | None = None
@@ -61,6 +63,8 @@ class Instance:
         self._strict = known.strict
         self._notes: list[str] = []
         self._extra: dict[str, Any] = {}
+        self._trackers = trackers
+        self._tracks: list[dict[str, Any]] = []
         read_block(statement, self._handlers(), notebook)
 
     def _handlers(self) -> dict[str, Any]:
@@ -89,7 +93,7 @@ class Instance:
             "accept": lambda s: None,
             "v3_checksum_as_v2": lambda s: self._extra.update(checksum="message") if truth(s) else None,
             "lvs_sync_daemon_interface": lambda s: setattr(self, "sync_interface", s),
-        }
+        } | self._trackers.handlers(self._tracks)
 
     # Statements
 
@@ -255,6 +259,13 @@ class Instance:
             )
         if self._garp:
             table["garp"] = self._garp
+        if self._globals.startup_delay:
+            table["startup_delay"] = duration(self._globals.startup_delay)
+        group, tracks = self._trackers.of_group(self.name)
+        if group is not None:
+            table["group"] = group
+        if tracks := [*self._tracks, *(each for each in tracks if each not in self._tracks)]:
+            table["track"] = tracks
         notes = (
             "preempt: a returning director takes the role back and resets the connections that it missed;"
             " false is lvsha's default."

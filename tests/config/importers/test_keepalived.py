@@ -161,6 +161,47 @@ def test_router_keywords(line: str, key: str, value: Any) -> None:
     assert ([str(each) for each in found] if isinstance(value, list) else type(value)(found)) == value
 
 
+def test_groups_and_trackers() -> None:
+    text = """
+vrrp_script alive { script "/bin/pidof 'a b'"
+    interval 2
+    weight -20
+    fall 3
+}
+vrrp_track_process web { process /usr/sbin/nginx }
+vrrp_sync_group both { group { A
+        B }
+    track_interface { eth9 }
+}
+vrrp_instance A {
+    interface eth0
+    virtual_router_id 1
+    virtual_ipaddress { 10.0.0.1 }
+    track_script { alive
+        alive weight 7 }
+    track_process { web weight 0 }
+}
+vrrp_instance B {
+    interface eth1
+    virtual_router_id 2
+    virtual_ipaddress { 10.1.0.1 }
+    track_interface { eth2 weight 20 }
+}
+"""
+    first, second = imported(text).blocks[:2]
+    script = {"script": ["/bin/pidof", "a b"], "fall": 3, "rise": 1, "interval": "2s", "timeout": "2s"}
+
+    assert first.table["group"] == second.table["group"] == "both"
+    assert first.table["track"] == [
+        script | {"weight": -20},
+        script | {"weight": 7},
+        {"process": "nginx"},
+        {"interface": "eth9"},
+    ]
+    assert second.table["track"] == [{"interface": "eth2", "weight": 20}, {"interface": "eth9"}]
+    assert [router.name for router in settings(text).routers] == ["A", "B"]
+
+
 def _service(inside: str, head: str = "10.0.0.10 80", server: str = "10.0.0.21 80") -> str:
     return f"virtual_server {head} {{\nprotocol TCP\n{inside}\nreal_server {server} {{\nweight 1\n}}\n}}"
 
@@ -244,7 +285,15 @@ def test_a_realserver_without_a_check_is_up() -> None:
         ),
         ("virtual_server group X { }", "1 suspicious virtual_server: there is no virtual_server_group X"),
         ("global_defs {\nvrrp_strict\n}", "2 suspicious vrrp_strict: makes keepalived drop every packet"),
-        ("vrrp_sync_group G { group { A } }", "1 not-carried vrrp_sync_group"),
+        (
+            "vrrp_instance A {\ninterface a\nvirtual_router_id 1\nvirtual_ipaddress { 10.0.0.1 }\n"
+            "track_script { nothing }\n}",
+            "5 suspicious nothing: there is no vrrp_script nothing",
+        ),
+        (
+            'vrrp_script s {\nscript "</dev/tcp/127.0.0.1/80"\n}',
+            "2 suspicious script: keepalived starts a program",
+        ),
         ("vrrp_instance A {\npriority 300\n}", "2 suspicious priority: 300 is not between 1 and 255"),
         ("vrrp_instance A {\npriority\n}", "2 suspicious priority: its value is missing"),
         ("vrrp_instance A {\n}", "1 not-carried vrrp_instance: A has no virtual_router_id"),
