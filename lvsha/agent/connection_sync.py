@@ -19,9 +19,11 @@ from typing import Any
 
 from lvsha.agent.injection import Injection
 from lvsha.agent.journal import Journal
+from lvsha.core.addr import endpoint_text
 from lvsha.core.errors import ConfigErrors, KernelError
-from lvsha.core.instant import SECOND, Instant, to_seconds
+from lvsha.core.instant import SECOND, Instant, earliest, to_seconds
 from lvsha.core.machine import Event, Output
+from lvsha.director.gate import Gate, GateClosed, GateOpened
 from lvsha.director.rebuild import rebuilder
 from lvsha.io.conn_rows import table_rows
 from lvsha.io.ipvs_genl import IpvsSocket
@@ -38,7 +40,9 @@ from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.resync import Installer, Token
 from lvsha.sync.settings import SyncSettings, Transport
 from lvsha.sync.store import Held, Store, vaddr_of, with_timeout
-from lvsha.wire.ipvs_sync.v1 import encode_entry
+from lvsha.wire.ipvs_sync.message import decode_message
+from lvsha.wire.ipvs_sync.names import protocol_name
+from lvsha.wire.ipvs_sync.v1 import assemble, encode_entry
 from lvsha.wire.relay import Readiness
 
 _WATCH_S = 1.0
@@ -65,12 +69,12 @@ class ConnectionSync:
         *,
         ipvs: IpvsSocket,
         journal: Journal,
-        hold_back: Callable[[int], None],
+        allow_preemption: Callable[[bool], None],
     ) -> "ConnectionSync | None":
         """None: the configuration has no relay."""
         if settings is None or settings.relay is None:
             return None
-        return cls(settings, ipvs=ipvs, journal=journal, hold_back=hold_back)
+        return cls(settings, ipvs=ipvs, journal=journal, allow_preemption=allow_preemption)
 
     def __init__(
         self,
@@ -78,25 +82,26 @@ class ConnectionSync:
         *,
         ipvs: IpvsSocket,
         journal: Journal,
-        hold_back: Callable[[int], None],
+        allow_preemption: Callable[[bool], None],
     ) -> None:
-        """``hold_back`` gets what to add to our routers' priorities, 0 or less.
+        """``allow_preemption`` hears whether our routers may take an address from a MASTER.
 
         Raises: ConfigErrors, when the key file is no good; KernelError, when the socket is refused.
         """
         assert settings.relay is not None, "a relay has settings"
-        self._hold_back = hold_back
-        self._settings: RelaySettings = settings.relay
+        self._allow_preemption = allow_preemption
+        self.settings: RelaySettings = settings.relay
         self._port = settings.port
         self._ipvs = ipvs
         self._journal = journal
-        self.store = Store(director=self._settings.director, limit=self._settings.limit)
+        self.store = Store(director=self.settings.director, limit=self.settings.limit)
         self.mirror = Mirror(self.store)
         self.installer = Installer(self.store, syncid=settings.syncid)
-        keyring = read_keyring(self._settings.key_file)
-        self.relay = Relay(self._settings, self.store, keyring, epoch=secrets.randbits(64) or 1)
-        self._peers = {peer.director: peer for peer in self._settings.peers}
-        self._socket = RelaySocket(self._settings.address, self._settings.port)
+        keyring = read_keyring(self.settings.key_file)
+        self.relay = Relay(self.settings, self.store, keyring, epoch=secrets.randbits(64) or 1)
+        self._peers = {peer.director: peer for peer in self.settings.peers}
+        self._socket = RelaySocket(self.settings.address, self.settings.port)
+        self.gate = Gate(target=self.settings.coverage_target, patience=self.settings.gate_deadline)
         self._barriers: dict[tuple[int, int], asyncio.Future[None]] = {}
         self._next_token = 1
         self._capture: SyncCapture | None = None
@@ -123,6 +128,7 @@ class ConnectionSync:
         self._open_capture()
         await self._seed()
         loop.add_reader(self._socket.fileno(), self._on_socket)
+        self._perform(self.gate.start(monotonic(), peers=len(self._peers)))
         self._perform(self.relay.start(monotonic()))
         tasks = [asyncio.create_task(self._injection.run()), asyncio.create_task(self._watch())]
         try:
@@ -141,7 +147,7 @@ class ConnectionSync:
         if settings is None or settings.relay is None:
             return
         now = monotonic()
-        self._settings = settings.relay
+        self.settings = settings.relay
         self._peers = {peer.director: peer for peer in settings.relay.peers}
         try:
             self.relay.rekey(read_keyring(settings.relay.key_file), now)
@@ -151,21 +157,37 @@ class ConnectionSync:
 
     async def flush(self, deadline_s: float) -> bool:
         """Until every connected peer has in its kernel what ours has told so far; False: not in time."""
-        self._on_capture()
-        now = monotonic()
-        waiting: list[asyncio.Future[None]] = []
-        for view in self.relay.peers(now):
-            if view.connected:
-                token, self._next_token = self._next_token, self._next_token + 1
-                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._barriers[(view.peer, token)] = future
-                waiting.append(future)
-                self._perform(self.relay.barrier(view.peer, token, now))
+        self.read_kernel()
+        waiting = [self.barrier(view.peer) for view in self.relay.peers(monotonic()) if view.connected]
         if not waiting:
             return False
         _, late = await asyncio.wait(waiting, timeout=deadline_s)
-        self._barriers = {key: future for key, future in self._barriers.items() if future not in waiting}
+        for future in late:
+            future.cancel()
         return not late
+
+    def read_kernel(self) -> None:
+        """Take what our kernel has sent up to now."""
+        self._on_capture()
+
+    def barrier(self, peer: int) -> "asyncio.Future[None]":
+        """Done once all that waits for this peer now is in its kernel; never, if the peer gets lost."""
+        token, self._next_token = self._next_token, self._next_token + 1
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._barriers = {key: other for key, other in self._barriers.items() if not other.done()}
+        self._barriers[(peer, token)] = future
+        self._perform(self.relay.barrier(peer, token, monotonic()))
+        return future
+
+    def describe(self, key: bytes) -> str:
+        """A connection for people: ``TCP 10.0.0.100:40000 -> 10.0.0.10:80 -> 10.0.0.11:80 ESTABLISHED``."""
+        held = self.store.get(key)
+        if held is None:
+            return "a connection that has ended meanwhile"
+        (conn,) = decode_message(assemble(0, [held.entry])).entries
+        ends = [(conn.client, conn.cport), (conn.virtual, conn.vport), (conn.destination, conn.dport)]
+        path = " -> ".join(endpoint_text(address, port) for address, port in ends)
+        return f"{protocol_name(conn.protocol)} {path} {conn.state_name}"
 
     # The kernel speaks
 
@@ -247,6 +269,9 @@ class ConnectionSync:
             elif isinstance(output, InstallEntries):
                 self.installer.add(output.peer, output.token, output.entries)
                 self._injection.wake()
+            elif isinstance(output, (GateOpened, GateClosed)):
+                self._journal.record("director", output)
+                self._allow_preemption(isinstance(output, GateOpened))
             elif isinstance(output, BarrierReached):
                 barrier = self._barriers.pop((output.peer, output.token), None)
                 if barrier is not None and not barrier.done():
@@ -268,7 +293,7 @@ class ConnectionSync:
             self._perform(self.relay.on_send_failed(output.peer, code, now))
 
     def _arm(self) -> None:
-        deadline = self.relay.deadline
+        deadline = earliest(self.relay.deadline, self.gate.deadline)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -281,6 +306,13 @@ class ConnectionSync:
         now = monotonic()
         deadline = self.relay.deadline
         self._perform(self.relay.on_deadline(now) if deadline is not None and deadline <= now else [])
+        self._look_at_peers(now)
+
+    def _look_at_peers(self, now: Instant) -> None:
+        """Let the gate see them: at every timer, so a few times a second."""
+        views = self.relay.peers(now)
+        self._perform(self.gate.on_peers(views, now, is_master=self._is_master))
+        self._perform(self.gate.on_deadline(now))
 
     # directord and vrrpd speak
 
@@ -293,6 +325,7 @@ class ConnectionSync:
         if masters:
             for mark in self._marks:
                 claims |= {mark.to_bytes(4, "big"), mark.to_bytes(4, "big") + bytes(12)}
+        self._look_at_peers(now)
         if claims != self.store.claims:
             released = self.store.claim(frozenset(claims), now)
             self._install_again(released, now)
@@ -386,6 +419,7 @@ class ConnectionSync:
             "waiting_to_install": len(self.installer),
             "dropped": self._injection.dropped,
             "capture_lost": self._capture.lost if self._capture is not None else 0,
+            "gate": {"open": self.gate.is_open, "reason": self.gate.reason},
             "coverage": round(min((view.coverage for view in views), default=0.0), 6),
             "would_lose": max((view.missing for view in views), default=len(self.store)),
             "peers": [

@@ -20,10 +20,12 @@ from typing import Any
 
 from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
+from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.reset_grace import ResetGrace
+from lvsha.agent.switchover import Switchover
 from lvsha.agent.timeouts import KernelTimeouts
 from lvsha.agent.trackers import Trackers
 from lvsha.agent.vrrpd_client import VrrpdClient
@@ -63,12 +65,6 @@ class Directord:
         self.table: Table = self.ipvs.table()
         self.director = Director(settings, random=random.Random().random, actual=self.table)
         self.sync = KernelSync(on_private_interface(settings.sync), self.ipvs, self.journal, self.run_dir)
-        self.relay = ConnectionSync.of(
-            settings.sync,
-            ipvs=self.ipvs,
-            journal=self.journal,
-            hold_back=lambda offset: self.vrrp.set_priority_offset(offset),
-        )
         self.timeouts = KernelTimeouts(self.ipvs, self.journal, self.run_dir)
         self.vrrp = VrrpdClient(
             self.run_dir / "vrrpd.sock",
@@ -76,7 +72,15 @@ class Directord:
             on_releasing=self._flush,
             on_routers=self._on_routers,
         )
+        self.relay = ConnectionSync.of(
+            settings.sync,
+            ipvs=self.ipvs,
+            journal=self.journal,
+            allow_preemption=self.vrrp.allow_preemption,
+        )
+        self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
+        self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
         self.runner: ProbeRunner | None = None
         self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -100,6 +104,7 @@ class Directord:
             runner=self.runner,
         )
         self.trackers.reconfigure(self.settings.routers)
+        self.hooks.reconfigure(self.settings.routers)
         self.sync.start()
         self._perform(self.director.start(monotonic()))
         self._reconcile()
@@ -126,6 +131,8 @@ class Directord:
         await api.start(self.run_dir / "directord.sock")
         stopping = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        if stopping in done:
+            await self._flush()  # what came after the addresses went
         for task in (*tasks, stopping):
             task.cancel()
         await api.stop()
@@ -138,6 +145,7 @@ class Directord:
         """The reverse of the start; nothing that waits to be sent is thrown away."""
         if self.runner is not None:
             self.trackers.close()
+            self.hooks.close()
             self.runner.close()
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
@@ -171,7 +179,10 @@ class Directord:
         self.journal.configure(settings.agent)
         self._perform(self.director.reconfigure(settings, monotonic()))
         self.trackers.reconfigure(settings.routers)
-        self.sync.reconfigure(settings.sync)
+        self.hooks.reconfigure(settings.routers)
+        self.sync.reconfigure(on_private_interface(settings.sync))
+        if self.relay is not None:
+            self.relay.reconfigure(settings.sync)
         self._reconcile()
         self.journal.write(
             "director.reloaded", services=len(settings.services), checks=self.director.check_count
@@ -285,6 +296,34 @@ class Directord:
         await self.sync.flush()
         if self.relay is not None:
             await self.relay.flush(_RELAY_FLUSH_S)
+
+    async def switchover(self, *, force: bool) -> dict[str, Any]:
+        """Hand the addresses over; an answer with ``error`` says that nothing has changed, and why."""
+
+        def release() -> bool:
+            return self.vrrp.send({"type": "release"})
+
+        if not self.vrrp.connected:
+            return {"error": "vrrpd does not answer; is lvsha-vrrpd running?"}
+        if self.relay is None or not self.vrrp.is_master:
+            release()
+            return {"ordered": "release"}
+        if self._switchover is not None and self._switchover.is_running:
+            return {"error": "refused: a switchover is running already"}
+        self._switchover = Switchover(
+            self.relay,
+            self.journal,
+            flush_kernel=self.sync.flush,
+            release=release,
+            holds_addresses=lambda: self.vrrp.holds_addresses,
+        )
+        return await self._switchover.run(force=force)
+
+    def resync(self) -> dict[str, Any]:
+        """All connections once more, both ways."""
+        if self.relay is None:
+            return {"error": "there is no relay: [sync] transport is multicast, or there is no peer"}
+        return {"connections": self.relay.resync(), "peers": self.relay.status()["peers"]}
 
     def _on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
         if self.relay is not None:

@@ -15,6 +15,7 @@ directord     ``{"type": "get"}``                        send a status
 directord     ``{"type": "serving"}``                    services are in the kernel: take part
 directord     ``{"type": "ready"}``                      the sync buffer is flushed: go on
 directord     ``{"type": "priority", "offset": n}``      for ``router``, or for all
+directord     ``{"type": "preempt", "allowed": b}``      no preemption before the connections are here
 directord     ``{"type": "release" | "resume"}``         give the role up, take part again
 ============  =========================================  ====================================
 """

@@ -85,6 +85,11 @@ class KernelSync:
                 self._say("sync.stop_failed", role=role, error=str(error))
             else:
                 self._journal.write("sync.daemon_stopped", role=role)
+        if self._settings is None or self._settings.interface == PRIVATE_INTERFACE:
+            try:
+                remove_private_link()
+            except KernelError as error:
+                self._say("sync.link_failed", error=str(error))
         for name, value in self._saved.items():
             self._write(name, value)
         self._saved = {}

@@ -140,6 +140,8 @@ class Vrrpd:
         self._flushing: Instant | None = None
         """Until when a planned release waits for directord."""
         self._leaving = False
+        self._held_back = False
+        """directord does not have the connections yet: no preemption."""
         self.ipc = IpcServer(
             self.reactor,
             run_dir / "vrrpd.sock",
@@ -300,6 +302,10 @@ class Vrrpd:
                 if message.get("router") in (None, name):
                     self.offsets[name] = message["offset"]
             self._retrack(now)
+        elif kind == "preempt" and isinstance(message.get("allowed"), bool):
+            self._held_back = not message["allowed"]
+            for router in self.routers.values():
+                router.is_held_back = self._held_back
         elif kind == "track" and isinstance(message.get("up"), bool):
             self._on_verdict(str(message.get("key")), message["up"], now)
         return []
@@ -577,6 +583,7 @@ class Vrrpd:
 
     def _add_router(self, settings: RouterSettings) -> None:
         self.routers[settings.name] = VirtualRouter(settings)
+        self.routers[settings.name].is_held_back = self._held_back
 
     def _routers_at(self, interface: str, family: int) -> list[RouterSettings]:
         return [

@@ -31,7 +31,7 @@ class VrrpdClient:
         self._journal = journal
         self._on_releasing = on_releasing
         self._on_routers = on_routers
-        self._offset = 0
+        self._may_preempt = True
         self._writer: asyncio.StreamWriter | None = None
         self._routers: list[dict[str, Any]] = []
         self._process: dict[str, Any] = {}
@@ -43,10 +43,21 @@ class VrrpdClient:
     def connected(self) -> bool:
         return self._writer is not None
 
+    def states(self) -> dict[str, str]:
+        """Of each virtual router by its name; nothing while vrrpd is away."""
+        if not self.connected:
+            return {}
+        return {str(router["name"]): str(router["state"]) for router in self._routers}
+
     @property
     def is_master(self) -> bool:
         """MASTER of any virtual router. While vrrpd is away, as it was last heard."""
         return any(router.get("state") == "MASTER" for router in self._routers)
+
+    @property
+    def holds_addresses(self) -> bool:
+        """Any virtual router does."""
+        return any(router.get("holds_addresses") for router in self._routers)
 
     async def refresh(self) -> None:
         """Ask for a status; returns when it has come, or will not come in time."""
@@ -66,11 +77,11 @@ class VrrpdClient:
         ]
         return {"connected": self.connected, "expected": expected, "routers": routers, **self._process}
 
-    def set_priority_offset(self, offset: int) -> None:
-        """What is added to every router's priority from now on, also after vrrpd has come back."""
-        if offset != self._offset:
-            self._offset = offset
-            self.send({"type": "priority", "offset": offset})
+    def allow_preemption(self, allowed: bool) -> None:
+        """Whether routers may take an address from a MASTER; also after vrrpd has come back."""
+        if allowed != self._may_preempt:
+            self._may_preempt = allowed
+            self.send({"type": "preempt", "allowed": allowed})
 
     def send(self, message: Message) -> bool:
         """False: nobody there."""
@@ -88,8 +99,8 @@ class VrrpdClient:
                 await asyncio.sleep(_RETRY_S)
                 continue
             self._writer = writer
-            if self._offset:
-                writer.write(encode({"type": "priority", "offset": self._offset}))
+            if not self._may_preempt:
+                writer.write(encode({"type": "preempt", "allowed": False}))
             writer.write(encode({"type": "serving"}))
             buffer = LineBuffer()
             with contextlib.suppress(OSError, ValueError):

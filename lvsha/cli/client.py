@@ -23,24 +23,33 @@ class AgentUnreachable(LvshaError):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_S)
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
-def ask(run_dir: str, method: str, path: str) -> Any:
+class AgentRefused(LvshaError):
+    """The agent answers, and will not do it."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(str(answer.get("error", "refused")))
+        self.answer = answer
+
+
+def ask(run_dir: str, method: str, path: str, *, timeout_s: float = _TIMEOUT_S) -> Any:
     """The answer's JSON.
 
     Raises:
+        AgentRefused: nothing has changed, and why.
         AgentUnreachable: no agent, no permission, or no answer; the text says what to do.
     """
     socket_path = Path(run_dir) / "directord.sock"
-    connection = _UnixConnection(str(socket_path))
+    connection = _UnixConnection(str(socket_path), timeout_s)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -61,6 +70,8 @@ def ask(run_dir: str, method: str, path: str) -> Any:
         raise AgentUnreachable(f"the agent on {socket_path} gave no answer: {error}") from None
     finally:
         connection.close()
+    if response.status == 409:
+        raise AgentRefused(body)
     if response.status >= 400:
         raise AgentUnreachable(str(body.get("error", f"HTTP status {response.status}")))
     return body
@@ -79,14 +90,19 @@ def ask_status(run_dir: str) -> Any:
             return without_directord(_next_status(vrrpd, why), str(why))
 
 
-def order_role(run_dir: str, kind: str) -> None:
+_ROLE_S = 120.0
+"""A switchover waits for the connections, as long as the agent's switchover_deadline."""
+
+
+def order_role(run_dir: str, kind: str, *, force: bool = False) -> None:
     """``release`` or ``resume``; vrrpd takes the order itself while directord is away.
 
     Raises:
+        AgentRefused: a release would lose connections.
         AgentUnreachable: nobody took it.
     """
     try:
-        ask(run_dir, "POST", f"/v1/{kind}")
+        ask(run_dir, "POST", f"/v1/{kind}" + ("?force=1" if force else ""), timeout_s=_ROLE_S)
     except AgentUnreachable as why:
         with _vrrpd(run_dir, why) as vrrpd:
             vrrpd.sendall(encode({"type": kind}))

@@ -7,6 +7,7 @@ SUMMARY = "inspect the IPVS connection-sync protocol"
 
 COMMANDS = {
     "watch": "what passes on a sync network now: rates, states, what is wrong",
+    "resync": "exchange all connections with the other directors once more",
     "decode": "show the entries of a capture, and what is wrong with them",
     "table": "the connection table as a backup would have it",
     "diff": "what two connection tables, or wire and kernel, disagree about",

@@ -140,6 +140,8 @@ class VirtualRouter:
         self._penance: Instant | None = None
         """Until when one who overslept preempts nobody."""
         self._modest = False
+        self.is_held_back = False
+        """Whoever synchronises connections has not got them all yet: preempt nobody, the owner included."""
         self._sends_failed = 0
         """In a row."""
         self._last_send_failed = False
@@ -471,7 +473,7 @@ class VirtualRouter:
     def _may_preempt(self, now: Instant) -> bool:
         if self._penance is not None and now >= self._penance:
             self._penance = None
-        if self.is_modest or self._worse_since is None:
+        if self.is_modest or self.is_held_back or self._worse_since is None:
             return False
         if self.is_owner:
             return True  # Section 6.1: whatever Preempt_Mode says
