@@ -21,6 +21,7 @@ from typing import Any
 from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.hooks import Hooks
+from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.owned import OwnedServices
@@ -81,6 +82,7 @@ class Directord:
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
+        self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
         self.runner: ProbeRunner | None = None
         self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -104,6 +106,7 @@ class Directord:
             runner=self.runner,
         )
         self.trackers.reconfigure(self.settings.routers)
+        self.hooks.reconfigure(self.settings.routers)
         self.hooks.reconfigure(self.settings.routers)
         self.sync.start()
         self._perform(self.director.start(monotonic()))
@@ -146,6 +149,7 @@ class Directord:
         if self.runner is not None:
             self.trackers.close()
             self.hooks.close()
+            self.hooks.close()
             self.runner.close()
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
@@ -179,6 +183,7 @@ class Directord:
         self.journal.configure(settings.agent)
         self._perform(self.director.reconfigure(settings, monotonic()))
         self.trackers.reconfigure(settings.routers)
+        self.hooks.reconfigure(settings.routers)
         self.hooks.reconfigure(settings.routers)
         self.sync.reconfigure(on_private_interface(settings.sync))
         if self.relay is not None:

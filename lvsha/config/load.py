@@ -86,7 +86,7 @@ def check(text: str, source: str = "lvsha.toml") -> tuple[ConfigProblem, ...]:
     return findings.problems(text, errors=False)
 
 
-FILE_KEYS = frozenset({"ca_file", "certificate_file", "key_file", "command"})
+FILE_KEYS = frozenset({"ca_file", "certificate_file", "key_file", "command", "hook", "script"})
 """Keys that name a file which has to be there when the director runs."""
 
 
@@ -203,7 +203,7 @@ SPARE_KEYS = frozenset(
         *("name", "check", "sorry", "quorum", "hysteresis", "quorum_unit", "on_failure"),
         *("minimum_pooled_percent", "slow_start", "garp", "password", "advert_interval", "preempt"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "lease", "priority"),
-        *("startup_delay", "track", "group"),
+        *("startup_delay", "track", "group", "hook", "hook_timeout", "hook_repeat"),
     }
 )
 """Keys whose value can be refused without making other checks of their table say nonsense."""

@@ -139,6 +139,9 @@ class Routers:
             release_deadline=pick(vrrp, defaults, "release_deadline"),
             lease=pick(vrrp, defaults, "lease"),
             startup_delay=pick(vrrp, defaults, "startup_delay"),
+            hook=tuple(pick(vrrp, defaults, "hook")),
+            hook_timeout=pick(vrrp, defaults, "hook_timeout"),
+            hook_repeat=pick(vrrp, defaults, "hook_repeat"),
             track=self._tracks(where("track"), pick(vrrp, defaults, "track")),
             group=vrrp.group,
             garp=GarpSettings(

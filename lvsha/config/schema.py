@@ -575,6 +575,21 @@ class VrrpDefaults(Table):
             " still bound: a bridge or a bond of a machine that has just booted may not pass anything yet."
         ),
     )
+    hook: list[str] = Field(
+        default=[],
+        description=(
+            "A program and its first arguments, run by directord with the router's name and state on"
+            " each change, one at a time and in order. More is in its environment: `LVSHA_BEFORE`,"
+            " `LVSHA_INTERFACE`, `LVSHA_VRID`, `LVSHA_ADDRESSES`."
+        ),
+    )
+    hook_timeout: Duration = Field(
+        default=10 * SECOND, description="Then it is killed. One that fails is run again after 5 s."
+    )
+    hook_repeat: Duration = Field(
+        default=60 * SECOND,
+        description='It is also told "still MASTER" (or BACKUP) this often; `0`: only changes.',
+    )
     track: list[Track] = Field(
         default=[], description="What else has to be up here; without `weight`, for this director to lead."
     )

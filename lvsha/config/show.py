@@ -152,6 +152,9 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "release_deadline": duration_text(router.release_deadline),
             "lease": duration_text(router.lease),
             "startup_delay": duration_text(router.startup_delay),
+            "hook": list(router.hook),
+            "hook_timeout": duration_text(router.hook_timeout),
+            "hook_repeat": duration_text(router.hook_repeat),
             "group": router.group,
             "track": [_track(track) for track in router.track],
             "garp": {

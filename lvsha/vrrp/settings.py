@@ -93,6 +93,12 @@ class RouterSettings:
     """What changes the priority, or makes the router unfit, when it is down."""
     group: str | None = None
     """Routers of one name lead or follow together."""
+    hook: tuple[str, ...] = ()
+    """A program and its first arguments, run with name and state on each change of state."""
+    hook_timeout: int = 10 * SECOND
+    """Then it is killed, and run again."""
+    hook_repeat: int = 60 * SECOND
+    """And while the state lasts, so that what it moves gets there even if it was lost once; 0: never."""
     startup_delay: int = 0
     """How long a router that finds nothing to adopt listens to nobody and says nothing: links and bridges
     of a machine that has just booted may not pass anything yet."""
