@@ -31,10 +31,11 @@ LAST_ECHOES_S = 0.3
 class Connection:
     """One TCP connection and who answers it."""
 
-    __slots__ = ("error", "server", "sock")
+    __slots__ = ("error", "opened_at", "server", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.opened_at = time.monotonic_ns()
         self.server = ""
         self.error = ""
         """Name of the errno that it died of; empty while it lives."""
@@ -114,6 +115,16 @@ class Connections:
             "died": Counter(connection.error for connection in self.all if connection.error),
             "by_server": by_server,
         }
+
+    def by_age(self, at: int, ages_ms: list[float]) -> dict[str, Any]:
+        """Established and survived, of the connections that were so old at an instant: up to each age."""
+        rows = []
+        for least, most in zip([float("-inf"), *ages_ms], [*ages_ms, float("inf")], strict=True):
+            old = [c for c in self.all if least <= (at - c.opened_at) / MILLISECOND < most]
+            lived = sum(not connection.error for connection in old)
+            rows.append({"established": len(old), "survived": lived})
+        lost = [(at - connection.opened_at) / MILLISECOND for connection in self.all if connection.error]
+        return {"rows": rows, "oldest_lost_ms": round(max(lost), 3) if lost else None}
 
     def forget_dead(self) -> dict[str, Any]:
         """Close the dead ones, as a client does before it tries again."""

@@ -157,11 +157,11 @@ class Stage:
 
     # The client
 
-    def open_connections(self, count: int | None = None) -> dict[str, Any]:
-        """Open connections through the first VIP; all must open."""
+    def open_connections(self, count: int | None = None, *, rounds: int = ROUND_TRIPS) -> dict[str, Any]:
+        """Open connections through the first VIP; all must open. Each makes some round trips at once."""
         wanted = self.settings.connections if count is None else count
         client = self._helpers["connections"]
-        order = {"address": self.vip, "port": PORT, "count": wanted, "rounds": ROUND_TRIPS, "timeout_s": 2.0}
+        order = {"address": self.vip, "port": PORT, "count": wanted, "rounds": rounds, "timeout_s": 2.0}
         client.send({"do": "open"} | order)
         answer = client.receive(60.0 + wanted)
         self.last_connection_at = int(answer["at"])
@@ -174,6 +174,12 @@ class Stage:
         client = self._helpers["connections"]
         client.send({"do": "check", "timeout_s": timeout_s})
         return client.receive(timeout_s + 30.0)
+
+    def connections_by_age(self, at: int, ages_ms: list[float]) -> dict[str, Any]:
+        """What became of the connections by their age at an instant, in milliseconds; ask after a check."""
+        client = self._helpers["connections"]
+        client.send({"do": "by_age", "at": at, "ages_ms": ages_ms})
+        return client.receive(10.0)
 
     def forget_dead_connections(self) -> int:
         client = self._helpers["connections"]

@@ -26,6 +26,8 @@ class Peer(ABC):
         """As the next configuration file that is written has them."""
         self.preempts = False
         """Whether a director of higher priority takes its address back (keepalived does by default)."""
+        self.tcp_timeout_s: int | None = None
+        """Of an idle connection in the kernel; None: the kernel's own 900 s."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)

@@ -31,10 +31,11 @@ class Keepalived(Peer):
         """The text of keepalived.conf."""
         topology, settings = self.topology, self.settings
         maxlen = f" maxlen {settings.sync_maxlen}" if settings.sync_maxlen else ""
+        timeouts = f"  lvs_timeouts tcp {self.tcp_timeout_s}\n" if self.tcp_timeout_s is not None else ""
         vips = [f"{vip} dev eth0" for vip in topology.vips]
         blocks = [
             f"global_defs {{\n  router_id {node}\n  vrrp_version 3\n"
-            f"  lvs_sync_daemon eth0 outside id {SYNCID}{maxlen}\n}}\n",
+            f"  lvs_sync_daemon eth0 outside id {SYNCID}{maxlen}\n{timeouts}}}\n",
             self._instance("outside", "eth0", VRID, node, vips[:ADVERTISED], vips[ADVERTISED:]),
         ]
         if topology.gateway is not None:
