@@ -95,7 +95,8 @@ class Relay:
         outputs, refused = session.receive(header, envelope, len(data), now)
         if refused is not None:
             outputs += self._refuse(source[0], refused, f"from {session.peer.name}")
-        return outputs + self._fullness()
+        # What one peer says may be news that we have to give to the others.
+        return outputs + self.on_changes(now)
 
     def on_changes(self, now: Instant) -> list[Output]:
         """The store was changed from our side: send what is due."""

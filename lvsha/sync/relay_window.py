@@ -16,6 +16,9 @@ MAX_WAITING: Final = 256
 REORDER: Final = 3
 """A sequence is missing when one this much higher has come; nearer ones may be on their way."""
 
+OVERTAKEN: Final = 64
+"""So many frames may be overtaken by a later one that says that they are settled: they are still taken."""
+
 WINDOW_FIRST: Final = 32
 WINDOW_LEAST: Final = 16
 PROBE_LEAST: Final = 50 * MILLISECOND
@@ -154,7 +157,8 @@ class SendWindow:
 
     def settled(self, last: int) -> int:
         """Up to which sequence nothing is wanted to be known; ``last`` is the last one sent."""
-        return next(iter(self.flights)) - 1 if self.flights else last
+        done = next(iter(self.flights)) - 1 if self.flights else last
+        return max(0, min(done, last - OVERTAKEN))
 
     def depart(self, sequence: int, flight: Flight) -> None:
         self.flights[sequence] = flight

@@ -3,6 +3,7 @@
 from lvsha.core.instant import MILLISECOND, Instant
 from lvsha.sync.relay_window import (
     MAX_WAITING,
+    OVERTAKEN,
     PROBE_LEAST,
     WINDOW,
     WINDOW_FIRST,
@@ -87,11 +88,13 @@ def test_installed_frames_open_the_window_and_settle_the_rest() -> None:
     window = flying(4)
 
     assert window.arrive(((1, 2), (4, 4)), Instant(MILLISECOND)) == [b"\1", b"\2", b"\4"]
-    assert window.settled(9) == 2
+    assert window.settled(9 + OVERTAKEN) == 2
+    assert window.settled(1 + OVERTAKEN) == 1
+    assert window.settled(1) == 0
     assert window.size == WINDOW_FIRST + 3
     assert window.rtt == MILLISECOND
     assert window.arrive(((3, 3),), Instant(MILLISECOND)) == [b"\3"]
-    assert window.settled(9) == 9
+    assert window.settled(9 + OVERTAKEN) == 9
     assert window.probe_at is None
 
 
