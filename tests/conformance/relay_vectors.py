@@ -90,7 +90,10 @@ def frame_vectors() -> list[FrameVector]:
 
 
 def header_vectors() -> list[tuple[str, bytes, DropReason]]:
-    return [(raw["name"], bytes.fromhex(raw["hex"]), DropReason(raw["error"])) for raw in _raw("headers")]
+    return [
+        (raw["name"], bytes.fromhex(raw["hex"]), DropReason(raw["error"]["reason"]))
+        for raw in _raw("headers")
+    ]
 
 
 def message_vectors() -> list[MessageVector]:
@@ -100,7 +103,7 @@ def message_vectors() -> list[MessageVector]:
             data=bytes.fromhex(raw["hex"]),
             envelope=_envelope(raw) if "message" in raw else None,
             pad=raw.get("pad", 0),
-            error=DropReason(raw["error"]) if "error" in raw else None,
+            error=DropReason(raw["error"]["reason"]) if "error" in raw else None,
         )
         for raw in _raw("messages")
     ]
@@ -111,7 +114,7 @@ def session_vectors() -> list[SessionVector]:
         SessionVector(
             name=raw["name"],
             steps=tuple(_step(step) for step in raw["steps"]),
-            error=DropReason(raw["error"]) if raw["error"] else None,
+            error=DropReason(raw["error"]["reason"]) if raw["error"] else None,
         )
         for raw in _raw("sessions")
     ]
