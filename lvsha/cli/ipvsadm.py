@@ -41,6 +41,7 @@ class Program:
         stdin: Iterable[str] = (),
         out: Callable[[str], object] | None = None,
         err: Callable[[str], object] | None = None,
+        progress: Callable[[str], object] | None = None,
     ) -> None:
         self._name = name
         self._connect = connect
@@ -48,6 +49,8 @@ class Program:
         self._stdin = stdin
         self._out = out or sys.stdout.write
         self._err = err or sys.stderr.write
+        self._progress = progress
+        """Where a long ``-R`` says how far it is; None: nowhere."""
         self._kernel: IpvsRows | None = None
         self._queue: list[tuple[bytes, str, str]] = []
         """Requests of ``-R`` that wait: payload, command, and where it stood."""
@@ -176,6 +179,8 @@ class Program:
                     status = 0
                     if len(self._queue) >= BATCH:
                         status = self._send()
+                        if self._progress is not None:
+                            self._progress(f"\r{number:,} lines\r")
                     continue
                 self._send()
                 status = self._command(command)
@@ -227,7 +232,8 @@ def _input() -> Iterable[str]:
 def run(arguments: Sequence[str], *, name: str) -> int:
     """Carry out one command line of ipvsadm's."""
     try:
-        status = Program(name=name, stdin=_input()).run(arguments)
+        progress = sys.stderr.write if sys.stderr.isatty() else None
+        status = Program(name=name, stdin=_input(), progress=progress).run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's last flush has nobody to hear it

@@ -26,7 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from lvsha.io.ipvs_genl import IpvsSocket
+from lvsha.io.sync_socket import SyncInjector
 from lvsha.ipvs.model import (
+    Daemon,
+    DaemonRole,
     DesiredService,
     DesiredTable,
     Destination,
@@ -40,6 +43,8 @@ from lvsha.ipvs.model import (
 )
 from lvsha.ipvs.plan import plan
 from lvsha.lab.netns import Namespace, ip_batch
+from lvsha.wire.ipvs_sync.message import encode_messages
+from lvsha.wire.ipvs_sync.records import SyncConn
 
 NOBODY: frozenset[ServiceKey] = frozenset()
 
@@ -100,7 +105,7 @@ def system_calls(argv: list[str], stdin: str = "") -> int | None:
             run(["strace", "-f", "-c", "-o", summary.name, *argv], stdin)
         except (FileNotFoundError, subprocess.CalledProcessError):
             return None
-        found = re.search(r"^100\.00\s+\S+\s+\S+\s+(\d+)", summary.read(), re.MULTILINE)
+        found = re.search(r"^100\.00\s+\S+\s+\S+\s+(\d+).*total$", summary.read(), re.MULTILINE)
     return int(found.group(1)) if found else None
 
 
@@ -134,6 +139,51 @@ def measure_socket(desired: DesiredTable, rounds: int) -> dict[str, float]:
             removal = changes({}, found, exclusive=True)
             rows.setdefault("remove", []).append(timed(ipvs.apply, removal)[0])
     return {name: statistics.median(values) for name, values in rows.items()}
+
+
+CONNECTIONS = 50_000
+
+
+def fill_connections(count: int) -> None:
+    """Rows in the kernel's table, by way of its backup daemon; the namespace has ``dummy0``."""
+    client, server = bytes((10, 9, 0, 1)), bytes((10, 1, 0, 1))
+    entries = (
+        SyncConn(
+            0, 6, 0, 1, 1024 + n % 60_000, 80, 80, 0, 3600, client[:2] + n.to_bytes(2, "big"), client, server
+        )
+        for n in range(count)
+    )
+    with IpvsSocket() as ipvs:
+        ipvs.start_daemon(Daemon(role=DaemonRole.BACKUP, interface="dummy0", syncid=0, maxlen=65507))
+    with SyncInjector("dummy0") as injector:
+        delivery = injector.deliver(encode_messages(0, entries))
+    assert delivery.dropped == 0, delivery
+
+
+def peak_kib(argv: list[str]) -> int | None:
+    """Largest resident size of a program; None without GNU time."""
+    try:
+        done = subprocess.run(
+            ["/usr/bin/time", "-f", "%M", *argv], capture_output=True, text=True, check=True
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return int(done.stderr.split()[-1])
+
+
+def measure_connections(count: int, rounds: int) -> dict[str, Any]:
+    """``-Lnc`` of a large table: both programs read the same ``/proc`` file."""
+    programs = {"ipvsadm": ["ipvsadm"]} | ({"lvsha-ipvsadm": own} if (own := ours()) else {})
+    result: dict[str, Any] = {}
+    with empty_netns("connections"):
+        ip_batch(["link add dummy0 type dummy", "link set dummy0 up"])
+        fill_connections(count)
+        for name, argv in programs.items():
+            costs = [timed(run, [*argv, "-Lnc"])[0] for _ in range(rounds)]
+            result[name] = {"-Lnc": statistics.median(costs), "peak KiB": peak_kib([*argv, "-Lnc"])}
+        with IpvsSocket() as ipvs:
+            ipvs.stop_daemon(DaemonRole.BACKUP)
+    return result
 
 
 PYROUTE2 = """
@@ -194,9 +244,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--without-pyroute2", action="store_true", help="it takes long")
+    parser.add_argument("--shapes", default="1x5000,1000x10", help="services x realservers (%(default)s)")
     options = parser.parse_args()
+    shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",") if shape]
     report: dict[str, Any] = {"kernel": os.uname().release, "shapes": {}}
-    for services, realservers in ((1, 5000), (1000, 10)):
+    report["connections"] = measure_connections(CONNECTIONS, options.rounds)
+    print(f"-Lnc of {CONNECTIONS:,} connections, median of {options.rounds}")
+    for name, figures in report["connections"].items():
+        print(f"  {name:<15} {figures['-Lnc'] * 1e3:9.1f} ms  {figures['peak KiB'] or '?':>7} KiB")
+    for services, realservers in shapes:
         desired = table(services, realservers)
         shape = f"{services} x {realservers}"
         inside = measure_socket(desired, options.rounds)
