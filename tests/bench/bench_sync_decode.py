@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import socket
 import struct
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from lvsha.wire.ipvs_sync.message import decode_message, decode_rows, encode_mes
 from lvsha.wire.ipvs_sync.records import SyncConn
 
 ENTRIES = 40
+WATCH_PORT = 28_848
 MESSAGE_SIZE = 8 + 36 * ENTRIES
 FRAME_SIZE = 14 + 20 + 8 + MESSAGE_SIZE
 LVSHA = str(Path(sys.executable).with_name("lvsha"))
@@ -124,30 +126,17 @@ def codec_rates() -> dict[str, float]:
 
 
 def timed(argv: list[str]) -> dict[str, float]:
-    """A command's wall clock, processor time and largest process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """A command's wall clock, processor time, and memory at its largest (of its largest process)."""
     start = time.perf_counter()
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        _, complaints = process.communicate()
-    wall = time.perf_counter() - start
-    if process.returncode:
-        sys.exit(f"{argv[0]} failed: {complaints.decode().strip()}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
-        "wall_s": wall,
-        "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-    }
-
-
-def peak_memory_mb(argv: list[str]) -> float:
-    """Of the largest single process, in a child of its own so that nobody else's counts."""
-    program = (
-        "import resource,subprocess,sys;"
-        "subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,check=True);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    with tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=complaints)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            complaints.seek(0)
+            sys.exit(f"{argv[0]} failed: {complaints.read().decode().strip()}")
+    return {"wall_s": wall, "cpu_s": used.ru_utime + used.ru_stime, "memory_mb": used.ru_maxrss / 1024}
 
 
 def main() -> int:
@@ -158,6 +147,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where the capture goes, and stays")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--codec-only", action="store_true", help="no capture, no tshark")
+    parser.add_argument("--rate", type=int, default=5_000, help="messages a second to watch (5000)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long to watch them (8)")
     options = parser.parse_args()
     result: dict[str, Any] = {"cpus": len(os.sched_getaffinity(0)), **codec_rates()}
     for name, title in (
@@ -166,6 +157,8 @@ def main() -> int:
         ("inspected_per_s", "Inspector.observe"),
     ):
         print(f"{title:<28} {result[name] / 1e6:6.2f} M entries/s on one core")
+    if options.seconds:
+        result["watch"] = watch(options.rate, options.seconds)
     if not options.codec_only:
         with tempfile.TemporaryDirectory() as folder:
             capture = options.keep or Path(folder, "sync.pcap")
@@ -175,35 +168,88 @@ def main() -> int:
     return 0
 
 
+def watch(rate: int, seconds: float) -> dict[str, Any]:
+    """``lvsha sync watch`` on the loopback while full messages are sent there; root, or CAP_NET_RAW."""
+    argv = [
+        LVSHA,
+        "sync",
+        "watch",
+        "-i",
+        "lo",
+        "--json",
+        "--duration",
+        str(seconds + 4),
+        "--port",
+        str(WATCH_PORT),
+    ]
+    sample = list(messages(5_000))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with (
+        subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody,
+    ):
+        nobody.bind(("127.0.0.1", WATCH_PORT))  # takes them, so that the kernel does not complain to us
+        time.sleep(2)
+        start, sent = time.perf_counter(), 0
+        while (passed := time.perf_counter() - start) < seconds:
+            while sent < passed * rate:
+                out.sendto(sample[sent % len(sample)], ("127.0.0.1", WATCH_PORT))
+                sent += 1
+            time.sleep(0.002)
+        text, complaints = process.communicate(timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if not text:
+        print(f"watch: not measured: {complaints.strip()}")
+        return {}
+    last = json.loads(text.splitlines()[-1])
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    result = {
+        "sent": sent,
+        "counted": last["messages"],
+        "capture_dropped": last["capture_dropped"],
+        "messages_per_s": sent / seconds,
+        "cores": cpu / seconds,
+    }
+    print(
+        f"watch: {result['messages_per_s']:,.0f} messages/s of {ENTRIES} entries for {seconds:.0f} s: "
+        f"{sent - last['messages']} of {sent:,} missed, {result['cores']:.2f} of a core"
+    )
+    return result
+
+
 def captures(path: Path, megabytes: int) -> dict[str, Any]:
-    count = write_capture(path, megabytes)
+    """The command line on a capture of the size asked for, and on a tenth of it."""
+    if not path.exists():
+        write_capture(path, megabytes)
+    count = (path.stat().st_size - 24) // (16 + FRAME_SIZE)
     entries = count * ENTRIES
     print(f"capture: {path.stat().st_size / 1e6:,.0f} MB, {count:,} messages, {entries:,} entries")
-    small = path.with_name(path.name + ".small")
-    write_capture(small, max(20, megabytes // 10))
     decode = [LVSHA, "sync", "decode", "--json"]
     fields = [word for field in TSHARK_FIELDS for word in ("-e", field)]
     result: dict[str, Any] = {"megabytes": path.stat().st_size / 1e6, "messages": count, "entries": entries}
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder, "small.pcap")
+        small_entries = write_capture(small, max(10, megabytes // 10)) * ENTRIES
+        tenth = timed([*decode, "--jobs", "1", str(small)])
+        result["lvsha_summary"] = timed([LVSHA, "sync", "decode", "--summary", str(small)])
+        result["lvsha_summary"]["entries"] = small_entries
     result["lvsha"] = timed([*decode, str(path)])
     result["lvsha_one_process"] = timed([*decode, "--jobs", "1", str(path)])
-    result["lvsha_summary"] = timed([LVSHA, "sync", "decode", "--summary", str(path)])
-    result["lvsha_memory_mb"] = {
-        "tenth": peak_memory_mb([*decode, "--jobs", "1", str(small)]),
-        "whole": peak_memory_mb([*decode, "--jobs", "1", str(path)]),
-    }
-    small.unlink()
+    result["memory_of_a_tenth_mb"] = tenth["memory_mb"]
     result["tshark"] = timed(["tshark", "-n", "-r", str(path), "-T", "json", *fields])
-    result["ratio"] = result["tshark"]["wall_s"] / result["lvsha"]["wall_s"]
-    result["ratio_one_process"] = result["tshark"]["wall_s"] / result["lvsha_one_process"]["wall_s"]
-    for name in ("lvsha", "lvsha_one_process", "lvsha_summary", "tshark"):
+    for name in ("lvsha", "lvsha_one_process", "tshark"):
         took = result[name]
         print(
             f"{name:<20} {took['wall_s']:7.2f} s wall, {took['cpu_s']:7.2f} s processor, "
-            f"{entries / took['wall_s'] / 1e6:6.2f} M entries/s"
+            f"{entries / took['wall_s'] / 1e6:5.2f} M entries/s, {took['memory_mb']:,.0f} MB"
         )
-    memory = result["lvsha_memory_mb"]
-    print(f"memory: {memory['tenth']:.0f} MB for a tenth of it, {memory['whole']:.0f} MB for all of it")
-    print(f"tshark / lvsha: {result['ratio']:.1f} (one process: {result['ratio_one_process']:.1f})")
+    summary = result["lvsha_summary"]
+    print(f"lvsha --summary       {small_entries / summary['wall_s'] / 1e6:.2f} M entries/s")
+    print(f"a tenth of the capture in one process: {tenth['memory_mb']:.0f} MB")
+    for name in ("lvsha", "lvsha_one_process"):
+        result[f"tshark_to_{name}"] = result["tshark"]["wall_s"] / result[name]["wall_s"]
+        print(f"tshark / {name}: {result[f'tshark_to_{name}']:.1f}")
     return result
 
 
