@@ -205,8 +205,9 @@ def encode_address(
     nodad: bool = False,
     noprefixroute: bool = False,
     valid_s: int | None = None,
+    deprecated: bool = False,
 ) -> bytes:
-    """The payload that adds or removes an address."""
+    """The payload that adds or removes an address; ``deprecated``: no connection of ours starts from it."""
     packed = prefix.ip.packed
     family = AF_INET if prefix.version == 4 else AF_INET6
     flags = 0
@@ -223,8 +224,9 @@ def encode_address(
     ]
     if flags & ~0xFF:
         parts.append(attribute(_IFA_FLAGS, _U32.pack(flags)))
-    if valid_s is not None:
-        parts.append(attribute(_IFA_CACHEINFO, _CACHEINFO.pack(valid_s, valid_s, 0, 0)))
+    if valid_s is not None or deprecated:
+        valid = FOREVER_S if valid_s is None else valid_s
+        parts.append(attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0 if deprecated else valid, valid, 0, 0)))
     return b"".join(parts)
 
 
@@ -297,6 +299,10 @@ class RouteSocket:
     ) -> list[tuple[Item, KernelError]]:
         """Add all; a failure does not stop the following ones.
 
+        IPv6 addresses come deprecated. Else the kernel prefers a /128 to the interface's own address as
+        the source of our health checks (RFC 6724 rule 8), and in DR mode the answers go to the realserver
+        itself, which has that address too. For IPv4 a later address is not preferred.
+
         Args:
             nodad: IPv6: use it at once, without a second of asking whether another host has it.
             noprefixroute: no route to its network comes with it.
@@ -313,7 +319,14 @@ class RouteSocket:
         flags = CREATE | (EXCL if valid_s is None else REPLACE)
 
         def encode(index: int, prefix: Prefix) -> bytes:
-            return encode_address(index, prefix, nodad=nodad, noprefixroute=noprefixroute, valid_s=valid_s)
+            return encode_address(
+                index,
+                prefix,
+                nodad=nodad,
+                noprefixroute=noprefixroute,
+                valid_s=valid_s,
+                deprecated=prefix.version == 6,
+            )
 
         requests = [(item, _NEWADDR, flags) for item in items]
         return self._change(requests, encode, "add {} to {}", forgiven=(errno.EEXIST,))

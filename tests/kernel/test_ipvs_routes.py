@@ -143,3 +143,14 @@ def test_a_monitor_that_cannot_follow_says_so(routes: RouteSocket) -> None:
 def test_the_wrong_name_of_an_interface_is_guessed(routes: RouteSocket) -> None:
     with pytest.raises(Exception, match="did you mean 'dummy0'"):
         routes.link("dumy0")
+
+
+def test_our_own_connections_do_not_start_from_a_virtual_ipv6_address(routes: RouteSocket) -> None:
+    """In DR mode the realserver has it too: a health check from there would never be answered."""
+    subprocess.run(["ip", "address", "add", "fd97::1/64", "dev", "dummy0", "nodad"], check=True)
+    routes.add_addresses([("dummy0", ip_interface("fd97::a/128"))], valid_s=3)
+
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.connect(("fd97::11", 9))
+
+        assert sock.getsockname()[0] == "fd97::1"
