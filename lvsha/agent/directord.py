@@ -21,7 +21,6 @@ from typing import Any
 from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.hooks import Hooks
-from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.owned import OwnedServices
@@ -82,7 +81,6 @@ class Directord:
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
-        self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
         self.runner: ProbeRunner | None = None
         self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -106,7 +104,6 @@ class Directord:
             runner=self.runner,
         )
         self.trackers.reconfigure(self.settings.routers)
-        self.hooks.reconfigure(self.settings.routers)
         self.hooks.reconfigure(self.settings.routers)
         self.sync.start()
         self._perform(self.director.start(monotonic()))
@@ -149,7 +146,6 @@ class Directord:
         if self.runner is not None:
             self.trackers.close()
             self.hooks.close()
-            self.hooks.close()
             self.runner.close()
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
@@ -183,7 +179,6 @@ class Directord:
         self.journal.configure(settings.agent)
         self._perform(self.director.reconfigure(settings, monotonic()))
         self.trackers.reconfigure(settings.routers)
-        self.hooks.reconfigure(settings.routers)
         self.hooks.reconfigure(settings.routers)
         self.sync.reconfigure(on_private_interface(settings.sync))
         if self.relay is not None:
@@ -228,9 +223,10 @@ class Directord:
 
     async def _keep_reconciling(self) -> None:
         while True:
-            begun = time.monotonic()
+            # Of the processor, not of the clock: on a busy machine repairs must not come later still.
+            begun = time.thread_time()
             self._reconcile()
-            cost = time.monotonic() - begun
+            cost = time.thread_time() - begun
             pause = max(to_seconds(self.settings.agent.drift_interval), cost * _DUMP_SHARE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), pause)
@@ -292,6 +288,8 @@ class Directord:
     async def _keep_nudging(self) -> None:
         while True:
             interval = self.settings.sync.nudge_interval if self.settings.sync is not None else 0
+            if interval and self.relay is not None:
+                interval = self.relay.nudge_interval(interval)
             await asyncio.sleep(to_seconds(interval) if interval else 1.0)
             if interval and self.vrrp.is_master:
                 self.sync.nudge()

@@ -13,6 +13,8 @@ SUMMARY = "the master crashes while connections are being opened that have sent 
 
 SAFE_MS = 20.0
 """The age from which every connection must survive."""
+GROUP = 5
+PAUSE_S = 0.01
 
 
 def play(stage: Stage) -> Outcome:
