@@ -28,6 +28,7 @@ from lvsha.agent.control import ControlEnd
 from lvsha.agent.ipc import IpcServer, Message
 from lvsha.agent.journal import Journal, plain
 from lvsha.agent.links import InterfaceTable
+from lvsha.agent.recording import Recording
 from lvsha.config.settings import Settings
 from lvsha.core.errors import DecodeError, KernelError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest, to_seconds
@@ -54,6 +55,7 @@ from lvsha.vrrp.outputs import (
     SendNeighborAdvertisement,
     StopAnnouncing,
 )
+from lvsha.vrrp.record import RecordedRouter
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.track import Judgement, TrackKind, judge
@@ -142,6 +144,8 @@ class Vrrpd:
         self._leaving = False
         self._held_back = False
         """directord does not have the connections yet: no preemption."""
+        path = settings.agent.record_file
+        self._record_file = Recording(Path(path)) if path is not None else None
         self.ipc = IpcServer(
             self.reactor,
             run_dir / "vrrpd.sock",
@@ -582,7 +586,10 @@ class Vrrpd:
     # Interfaces
 
     def _add_router(self, settings: RouterSettings) -> None:
-        self.routers[settings.name] = VirtualRouter(settings)
+        record = self._record_file
+        self.routers[settings.name] = (
+            RecordedRouter(settings, record.write) if record is not None else VirtualRouter(settings)
+        )
         self.routers[settings.name].is_held_back = self._held_back
 
     def _routers_at(self, interface: str, family: int) -> list[RouterSettings]:

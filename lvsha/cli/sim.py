@@ -14,6 +14,8 @@ examples:
   lvsha sim run takeover.txt          play a scenario and print what happens
   lvsha sim run --config lvsha.toml --fault "freeze lb1" --fault "3s: thaw lb1"
                                       what would happen to your own directors
+  lvsha sim replay vrrpd.record --config lvsha.toml --node lb1
+                                      an incident as it was, from [agent] record_file
   lvsha sim swarm --seeds 1000        a thousand random lives, invariants watched
   lvsha sim swarm --seed 4711         one of them again, with its transcript
   lvsha sim relay --seeds 1000        the same for the relay between directors
@@ -58,6 +60,12 @@ def main(argv: Sequence[str]) -> int:
         "--for", dest="lasting", default="10s", metavar="TIME", help="after the first fault (10s)"
     )
     run.add_argument("--json", action="store_true", help="with --config: as JSON")
+    again = verbs.add_parser(
+        "replay", help="put recorded inputs in again; 1 when something else comes out than was recorded"
+    )
+    again.add_argument("journal", type=Path, metavar="JOURNAL", help="what [agent] record_file wrote")
+    again.add_argument("--config", type=Path, required=True, metavar="FILE", help="as it was then")
+    again.add_argument("--node", help="which of [directors] recorded it")
     for verb, of in (("swarm", "of routers"), ("relay", "of the relay of connections")):
         swarm = verbs.add_parser(verb, help=f"random lives {of}; 1 when an invariant breaks")
         which = swarm.add_mutually_exclusive_group()
@@ -68,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
         swarm.add_argument("--first", type=int, default=0, metavar="S", help="the first seed (0)")
         swarm.add_argument("--misfortunes", type=int, default=40, metavar="N", help="per life (40)")
     arguments = parser.parse_args(argv)
+    if arguments.verb == "replay":
+        return _replay(arguments)
     if arguments.verb == "run" and arguments.config is not None and not arguments.files:
         return _what_if(arguments)
     if arguments.verb == "run":
@@ -153,6 +163,43 @@ def _what_if(arguments: argparse.Namespace) -> int:
                 f"one, {answer.two_holders:.3f} s with two holders"
             )
     return 0 if all(len(answer.after) == 1 for answer in answers) else 1
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from lvsha.config.load import loads
+    from lvsha.core.errors import LvshaError
+    from lvsha.sim.director import line
+    from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement
+    from lvsha.vrrp.record import replay
+
+    path = arguments.config
+    count = 0
+    try:
+        text = path.read_text(encoding="utf-8")
+        settings = loads(text, str(path), arguments.node or _any_director(text))
+        with arguments.journal.open(encoding="utf-8") as journal:
+            for step in replay(settings.routers, journal):
+                count += 1
+                for output in step.outputs:
+                    regular = isinstance(output, RenewAddresses) or (
+                        isinstance(output, SendAdvertisement) and output.priority
+                    )
+                    if not regular:
+                        print(line(step.now, step.router, output))
+                if not step.is_same:
+                    print(
+                        f"lvsha sim: {arguments.journal}: line {step.number}: recorded was "
+                        f"{', '.join(step.expected) or 'nothing'}, this lvsha does "
+                        f"{', '.join(map(repr, step.outputs)) or 'nothing'}: another version or file",
+                        file=sys.stderr,
+                    )
+                    return 1
+    except (OSError, ValueError, LvshaError) as error:
+        for problem in str(error).splitlines():
+            print(f"lvsha sim: {problem}", file=sys.stderr)
+        return 2
+    print(f"{count} inputs, the same outputs")
+    return 0
 
 
 def _swarm(arguments: argparse.Namespace) -> int:

@@ -239,6 +239,7 @@ class Daemons:
             run_dir=agent.run_dir,
             state_dir=agent.state_dir,
             on_stop=OnStop(agent.on_stop),
+            record_file=agent.record_file,
             exclusive=agent.exclusive,
             drift_interval=agent.drift_interval,
         )

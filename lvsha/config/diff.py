@@ -70,7 +70,7 @@ class Change:
 _IDENTITY = frozenset({"interface", "vrid"})
 _SINGLE_TABLES = ("sync", "sysctl", "timeouts", "agent")
 _LIVE_IN_SYNC = frozenset({"nudge_interval", "reset_grace", "relay"})
-_AT_RESTART = frozenset({"run_dir", "state_dir"})
+_AT_RESTART = frozenset({"run_dir", "state_dir", "record_file"})
 _ABSENT = object()
 
 

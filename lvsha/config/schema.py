@@ -1282,6 +1282,13 @@ class Agent(Table):
             "found; `keep` lets a director without the agent go on forwarding."
         ),
     )
+    record_file: Directory | None = Field(
+        default=None,
+        description=(
+            "vrrpd writes every input of its virtual routers here, at most 64 MiB a life, for"
+            " `lvsha sim replay`. Its former life is kept with `.1` behind the name."
+        ),
+    )
     exclusive: bool = Field(
         default=False,
         description=(

@@ -65,6 +65,8 @@ class AgentSettings:
     state_dir: str = "/var/lib/lvsha"
     """What must outlive a restart: roles, owned services, operator's drains."""
     on_stop: OnStop = OnStop.REMOVE
+    record_file: str | None = None
+    """Where vrrpd writes every input of its virtual routers; None: nowhere."""
     exclusive: bool = False
     """True: IPVS services that the file does not name are removed. False: they are left alone."""
     drift_interval: int = 500 * MILLISECOND

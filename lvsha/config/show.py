@@ -60,6 +60,7 @@ def single_tables(settings: Settings) -> dict[str, Any]:
             "run_dir": settings.agent.run_dir,
             "state_dir": settings.agent.state_dir,
             "on_stop": str(settings.agent.on_stop),
+            **({"record_file": settings.agent.record_file} if settings.agent.record_file else {}),
             "exclusive": settings.agent.exclusive,
             "drift_interval": duration_text(settings.agent.drift_interval),
         },
