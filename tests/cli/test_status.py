@@ -129,3 +129,47 @@ def test_a_dead_agents_socket_is_told_from_a_missing_one(tmp_path: Path) -> None
 
         with pytest.raises(AgentUnreachable, match="is dead"):
             ask(str(tmp_path), "GET", "/v1/status")
+
+
+def test_watching_goes_on_while_the_agent_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([picture(destination()), AgentUnreachable("no agent runs here"), picture(destination())])
+    waited: list[float] = []
+
+    def answer(_run_dir: str) -> dict[str, Any]:
+        given = next(answers)
+        if isinstance(given, AgentUnreachable):
+            raise given
+        return given
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "ask_status", answer)
+    monkeypatch.setattr("time.sleep", wait)
+
+    with pytest.raises(KeyboardInterrupt):
+        status.main(["--watch", "--interval", "2"])
+
+    first, second, third = capsys.readouterr().out.split("\x1b[H\x1b[2J")[1:]
+    assert "no agent runs here" in second
+    assert first == third
+    assert waited == [2.0, 2.0, 2.0]
+
+
+def test_routers_of_a_vrrpd_that_is_away_are_shown_as_they_were() -> None:
+    seen = picture(destination())
+    seen["vrrp"]["connected"] = False
+
+    assert "was MASTER" in status.render(seen)
+
+
+def test_the_master_is_called_by_its_name() -> None:
+    seen = picture(destination())
+    seen["vrrp"]["routers"][0].update(state="BACKUP", master="10.0.0.2")
+
+    (line,) = [line for line in status.render(seen).splitlines() if "eth0-51" in line]
+    assert " lb2 " in line

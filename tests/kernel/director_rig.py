@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 from lvsha.cli.client import AgentUnreachable, ask
 from lvsha.lab.helper import Helper
-from lvsha.lab.netns import Namespace
+from lvsha.lab.netns import Namespace, run
 from lvsha.lab.peers.lvsha import Lvsha
 from lvsha.lab.settings import Process, RunSettings
 from lvsha.lab.stage import Stage
@@ -122,6 +123,13 @@ class Rig:
                 return None
 
         return self.until(answer, f"a status of {node}", within=10)
+
+    def command(self, *words: str, node: str = "lb1") -> str:
+        """What ``lvsha WORDS`` prints about a running director."""
+        return run(
+            [sys.executable, "-m", "lvsha.cli.main", *words, "--run-dir", str(self.run_dir(node))],
+            check=False,
+        )
 
     def run_dir(self, node: str = "lb1") -> Path:
         return self.peer.node_folder(node) / "run"
