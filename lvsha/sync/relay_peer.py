@@ -28,7 +28,7 @@ from lvsha.sync.relay_outputs import (
     SendDatagram,
 )
 from lvsha.sync.relay_settings import RelayPeer, RelaySettings
-from lvsha.sync.relay_window import ACK_DELAY, Flight, ReceiveWindow, SendWindow
+from lvsha.sync.relay_window import ACK_DELAY, WINDOW, Flight, ReceiveWindow, SendWindow
 from lvsha.sync.store import Store, Verdict, Waiting, with_timeout
 from lvsha.wire.ipvs_sync.v1 import INET_SIZE
 from lvsha.wire.relay import (
@@ -45,6 +45,7 @@ from lvsha.wire.relay import (
     Holdings,
     Message,
     MessageFlag,
+    Range,
     Readiness,
     Status,
     Welcome,
@@ -68,6 +69,8 @@ ROUNDS_SOON: Final = 20
 """After so many rounds something is wrong that rounds do not mend, a full table for one."""
 HOLDINGS_MOST: Final = 256
 """Buckets told about in ``ROUND_QUIET``."""
+HOLDINGS_BUSY: Final = 16
+"""The same while entries are on their way, which explain most differences."""
 UNKNOWN_EPOCHS_MOST: Final = 1000
 """Frames of epochs that are not accepted, in a second: each costs a key derivation."""
 ENDS_SOON: Final = SECOND
@@ -179,6 +182,7 @@ class PeerSession:
             outputs += self._flush(now)
         if self._ack_at is not None and self._ack_at <= now:
             outputs += self._ack(now)
+        outputs += self._forsake(now)
         if self._send_window.probe_at is not None and self._send_window.probe_at <= now:
             self._send_window.probe(now)
             outputs += self._status(now, MessageFlag.ACK_NOW)
@@ -508,6 +512,24 @@ class PeerSession:
         installed, missing = self.window.report(everything=everything)
         return [self._send(Ack(installed=installed, missing=missing))]
 
+    def _forsake(self, now: Instant) -> list[Output]:
+        """Frames that the peer's window has left behind are not reported any more: send them again."""
+        behind = self._sequence - WINDOW
+        if self._send_window.settled(self._sequence) >= behind:
+            return []
+        return self._again(((0, behind),), now)
+
+    def _again(self, ranges: tuple[Range, ...], now: Instant) -> list[Output]:
+        """These frames are lost: their keys wait again, and go when the window allows."""
+        waiting = self._store.waiting[self.peer.director]
+        before = len(self._send_window.flights)
+        for key, since in self._send_window.lose(ranges, now):
+            waiting.fresh.add(key, since)
+        self.resent += before - len(self._send_window.flights)
+        if len(waiting):
+            return self._flush(now) if self._flush_at is None or self._flush_at <= now else []
+        return []
+
     def _on_ack(self, ack: Ack, now: Instant) -> list[Output]:
         waiting = self._store.waiting[self.peer.director]
         outputs: list[Output] = []
@@ -515,13 +537,10 @@ class PeerSession:
         if arrived:
             waiting.missing.difference_update(arrived)
             outputs += self._pass_barriers(self._at_rest(arrived), now)
-        before = len(self._send_window.flights)
-        for key, since in self._send_window.lose(ack.missing, now):
-            waiting.fresh.add(key, since)
-        self.resent += before - len(self._send_window.flights)
+        outputs += self._again(ack.missing, now)
         if len(waiting):
-            outputs += self._flush(now) if self._flush_at is None or self._flush_at <= now else []
-        elif self._round_at is not None and not self._send_window.flights:
+            return outputs
+        if self._round_at is not None and not self._send_window.flights:
             # Quiet now: what still differs is not on its way.
             self._round_at = min(self._round_at, after(now, ROUND_QUIET))
         return outputs
@@ -605,8 +624,7 @@ class PeerSession:
             self._rounds = 0
             return []
         self._rounds += 1
-        is_quiet = not len(waiting) and not self._send_window.flights
-        is_soon = is_quiet and self._rounds <= ROUNDS_SOON
+        is_soon = self._is_quiet(waiting) and self._rounds <= ROUNDS_SOON
         self._round_at = after(now, ROUND_QUIET if is_soon else ROUND_BUSY)
         per_frame = (self.settings.datagram - OVERHEAD - 4) // 8
         digests = self._store.bucket_digests
@@ -615,6 +633,11 @@ class PeerSession:
         self._round_first = (self._round_first + 1) % len(chunks)
         chunks = chunks[self._round_first :] + chunks[: self._round_first]
         return [self._send(Digests(first=first, digests=tuple(chunk))) for first, chunk in chunks]
+
+    def _is_quiet(self, waiting: Waiting) -> bool:
+        """Nothing is on its way, either way: what differs now differs by mistake."""
+        known = self._theirs.missing if self._theirs is not None else 0
+        return not len(waiting) and not self._send_window.flights and not known
 
     def _on_digests(self, message: Digests, now: Instant) -> list[Output]:
         ours = self._store.bucket_digests
@@ -626,7 +649,8 @@ class PeerSession:
 
     def _tell_holdings(self, number: int, now: Instant, flags: int = 0) -> list[Output]:
         if now >= self._holdings_until:
-            self._holdings_budget = HOLDINGS_MOST
+            is_quiet = self._is_quiet(self._store.waiting[self.peer.director])
+            self._holdings_budget = HOLDINGS_MOST if is_quiet else HOLDINGS_BUSY
             self._holdings_until = after(now, ROUND_QUIET)
         if not self._holdings_budget:
             return []
