@@ -1,5 +1,6 @@
 """The screen that answers "is all well?"."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ def test_a_dead_agents_socket_is_told_from_a_missing_one(tmp_path: Path) -> None
 def test_watching_goes_on_while_the_agent_is_restarted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = iter([picture(destination()), AgentUnreachable("no agent runs here"), picture(destination())])
+    answers: Iterator[dict[str, Any] | AgentUnreachable] = iter(
+        [picture(destination()), AgentUnreachable("no agent runs here"), picture(destination())]
+    )
     waited: list[float] = []
 
     def answer(_run_dir: str) -> dict[str, Any]:
