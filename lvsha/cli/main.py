@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "config": "check, show and compare configurations",
     "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",
+    "realserver": "prepare a realserver for DR, tunnels or NAT, and prove that it is ready",
     "sim": "run virtual directors on a virtual network",
     "lab": "real directors on a real IPVS kernel, on this machine",
 }
