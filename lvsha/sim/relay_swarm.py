@@ -449,14 +449,17 @@ class _Life:
                 if len(session._send_window.flights) > MAX_WAITING:
                     raise Broken(f"{node.name}: too much in flight to {session.peer.name}")
 
-    def _versions(self, node: _Node) -> dict[bytes, Version]:
-        soon = self.world.now + 2 * SECOND
+    def _versions(self, node: _Node, ending: set[bytes]) -> dict[bytes, Version]:
         return {
-            held.key: (held.generation, held.origin, held.entry) for held in node.store if held.expires > soon
+            held.key: (held.generation, held.origin, held.entry)
+            for held in node.store
+            if held.key not in ending
         }
 
     def _must_be_right(self) -> None:
-        tables = {node.name: self._versions(node) for node in self.nodes}
+        soon = self.world.now + 2 * SECOND
+        ending = {held.key for node in self.nodes for held in node.store if held.expires <= soon}
+        tables = {node.name: self._versions(node, ending) for node in self.nodes}
         first = tables["a"]
         for node in self.nodes:
             table = tables[node.name]
