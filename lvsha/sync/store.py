@@ -39,6 +39,8 @@ DEFAULT_TOMBSTONES: Final = 65_536
 TOMBSTONE_LIFETIME: Final = 60 * SECOND
 """How long at least a deletion is remembered: longer than any record of the row can be on its way."""
 LIFETIME_LIMIT: Final = ((1 << 32) - 1) * MILLISECOND
+LOOK_S: Final = 60
+"""Every row's timer is looked at so often."""
 SEED_GENERATION: Final = 1
 """Of a row that was there before us: any word of anybody is newer."""
 
@@ -228,7 +230,7 @@ class Store:
         self._count = 0
         self._tombstones: OrderedDict[bytes, Tombstone] = OrderedDict()
         self._tombstone_limit = tombstones
-        # As in ``sync.ledger``: rows by the second in which to look at them; a longer life moves nothing.
+        # Rows by the second in which to look at their timers; a longer life moves nothing.
         self._slots: dict[int, list[bytes]] = {}
         self._due: list[int] = []
 
@@ -333,7 +335,7 @@ class Store:
                 generation = ((tombstone.generation >> _TERM_SHIFT) + 1) << _TERM_SHIFT
             return self._create(key, entry, generation, self.director, expires, now)
         generation = self._next_generation(held.generation, held.origin)
-        self._change(held, entry, generation, self.director, expires)
+        self._change(held, entry, generation, self.director, expires, now)
         held.is_seen, held.is_withheld = True, False
         for waiting in self.waiting.values():
             waiting.fresh.add(key, now)
@@ -353,7 +355,7 @@ class Store:
             self.counts["refused"] += 1
             return False
         held = Held(key=key, entry=entry, generation=generation, origin=origin, expires=expires, is_seen=True)
-        self._insert(held)
+        self._insert(held, now)
         for waiting in self.waiting.values():
             waiting.fresh.add(key, now)
             waiting.missing.add(key)
@@ -403,7 +405,7 @@ class Store:
             held = Held(
                 key=key, entry=entry, generation=generation, origin=origin, expires=expires, is_seen=False
             )
-            self._insert(held)
+            self._insert(held, now)
             # Also where the address is ours: a row that comes late is better than none.
             return Verdict.INSTALL
         # Not ``owns``: where we spoke last and do not hold the address any more, the peer carries on.
@@ -425,18 +427,18 @@ class Store:
             # Our own words of an earlier life, while our kernel shows us the row as it is now.
             if entry == held.entry and held.expires <= after(expires, SECOND):
                 held.is_withheld = expires > after(held.expires, SECOND)
-                self._change(held, entry, generation, origin, expires)
+                self._change(held, entry, generation, origin, expires, now)
                 return Verdict.WITHHELD
             self._reassert(held, generation + 1, now)
             return Verdict.REASSERTED
-        self._change(held, entry, generation, origin, expires)
+        self._change(held, entry, generation, origin, expires, now)
         held.is_seen = False
         held.is_withheld = is_ours
         return Verdict.WITHHELD if is_ours else Verdict.INSTALL
 
     def _reassert(self, held: Held, generation: int, now: Instant) -> None:
         """Our kernel knows better than what came: everybody is told."""
-        self._change(held, held.entry, generation, self.director, held.expires)
+        self._change(held, held.entry, generation, self.director, held.expires, now)
         held.is_seen, held.is_withheld = True, False
         for waiting in self.waiting.values():
             waiting.fresh.add(held.key, now)
@@ -457,7 +459,7 @@ class Store:
                 if held is None or held.slot != second:
                     continue
                 if held.expires > now:
-                    self._place(held)
+                    self._place(held, now)
                     continue
                 self._remove(held)
                 for waiting in self.waiting.values():
@@ -487,14 +489,14 @@ class Store:
             self._tombstones.popitem(last=False)
             self.counts["tombstones_forgotten"] += 1
 
-    def _insert(self, held: Held) -> None:
+    def _insert(self, held: Held, now: Instant) -> None:
         number = crc32(held.key) % BUCKETS
         self._buckets[number][held.key] = held
         self._count += 1
         self.bucket_digests[number] = (self.bucket_digests[number] + held.digest) & _MASK64
         self.top = (self.top + held.digest) & _MASK64
         self._tombstones.pop(held.key, None)
-        self._place(held)
+        self._place(held, now)
 
     def _remove(self, held: Held) -> None:
         number = crc32(held.key) % BUCKETS
@@ -503,7 +505,9 @@ class Store:
         self.bucket_digests[number] = (self.bucket_digests[number] - held.digest) & _MASK64
         self.top = (self.top - held.digest) & _MASK64
 
-    def _change(self, held: Held, entry: bytes, generation: int, origin: int, expires: Instant) -> None:
+    def _change(
+        self, held: Held, entry: bytes, generation: int, origin: int, expires: Instant, now: Instant
+    ) -> None:
         digest = _digest(generation, origin, entry)
         number = crc32(held.key) % BUCKETS
         difference = digest - held.digest
@@ -514,10 +518,12 @@ class Store:
         held.generation, held.origin, held.digest = generation, origin, digest
         held.expires = expires
         if _slot(expires) < held.slot:
-            self._place(held)
+            self._place(held, now)
 
-    def _place(self, held: Held) -> None:
-        held.slot = second = _slot(held.expires)
+    def _place(self, held: Held, now: Instant) -> None:
+        """Look at the row when it ends, and at least once in ``LOOK_S``: rows that end early, as most of a
+        busy service do, would otherwise leave their keys in the slots of a quarter of an hour later."""
+        held.slot = second = min(_slot(held.expires), _slot(now) + LOOK_S)
         slot = self._slots.get(second)
         if slot is None:
             self._slots[second] = [held.key]

@@ -289,7 +289,11 @@ def _check_entries(records: Sequence[Record]) -> None:
         return
     if max(records)[0] >= GENERATION_LIMIT:
         raise DecodeError(DropReason.BAD_GENERATION, f"generation {max(records)[0]:#x}", offset=PREFIX_SIZE)
-    together = v1.assemble(0, [record[3] for record in records])
+    try:
+        together = v1.assemble(0, [record[3] for record in records])
+    except ValueError as error:
+        # With their padding more than one of the kernel's messages can hold.
+        raise DecodeError(DropReason.BAD_COUNT, str(error), offset=PREFIX_SIZE) from None
     if not v1.uniform_stride(together, ANYONE):
         decode_message(together, ANYONE).require_clean()
 

@@ -235,6 +235,21 @@ def test_a_shorter_life_ends_earlier() -> None:
     assert store.bucket_digests == [0] * 1024
 
 
+def test_short_connections_leave_nothing_behind_for_a_quarter_of_an_hour() -> None:
+    """Each is announced with 900 s and ends soon."""
+    store = store_with(peers=(), limit=100_000)
+    now = NOW
+    for number in range(200):
+        now = Instant(now + SECOND)
+        each = ENTRY[:10] + number.to_bytes(2, "big") + ENTRY[12:]
+        store.observe(each, now)
+        store.observe(each, now, lifetime=2 * SECOND)
+        store.on_deadline(now)
+
+    assert len(store) <= 5
+    assert sum(len(keys) for keys in store._slots.values()) < 100
+
+
 def test_a_full_table_refuses_new_rows_and_goes_on_with_old_ones() -> None:
     store = store_with(limit=1)
     assert store.observe(ENTRY, NOW)
