@@ -245,13 +245,15 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--without-pyroute2", action="store_true", help="it takes long")
     parser.add_argument("--shapes", default="1x5000,1000x10", help="services x realservers (%(default)s)")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="0: without (%(default)s)")
     options = parser.parse_args()
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",") if shape]
     report: dict[str, Any] = {"kernel": os.uname().release, "shapes": {}}
-    report["connections"] = measure_connections(CONNECTIONS, options.rounds)
-    print(f"-Lnc of {CONNECTIONS:,} connections, median of {options.rounds}")
-    for name, figures in report["connections"].items():
-        print(f"  {name:<15} {figures['-Lnc'] * 1e3:9.1f} ms  {figures['peak KiB'] or '?':>7} KiB")
+    if options.connections:
+        report["connections"] = measure_connections(options.connections, options.rounds)
+        print(f"-Lnc of {options.connections:,} connections, median of {options.rounds}")
+        for name, figures in report["connections"].items():
+            print(f"  {name:<15} {figures['-Lnc'] * 1e3:9.1f} ms  {figures['peak KiB'] or '?':>7} KiB")
     for services, realservers in shapes:
         desired = table(services, realservers)
         shape = f"{services} x {realservers}"

@@ -5,7 +5,7 @@ import pytest
 from lvsha.ipvs.ipvsadm.connections import lines
 from lvsha.ipvs.ipvsadm.listing import Listing, daemon_lines, exact, large
 from lvsha.ipvs.ipvsadm.names import Names
-from lvsha.ipvs.ipvsadm.order import sort
+from lvsha.ipvs.ipvsadm.order import destination_key, destination_order, sort
 from lvsha.ipvs.ipvsadm.saving import Saving
 from lvsha.wire.genl_ipvs import DestinationRow, ServiceRow
 
@@ -184,3 +184,16 @@ def test_order_of_near_keys_is_plain() -> None:
     keys = [(3, 1), (1, 9), (1, 2), (2, 0)]
 
     assert sort(keys) == [2, 1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["10.0.0.9", "10.0.0.10", "9.255.0.1", "10.0.0.9"],
+        ["250.0.0.1", "0.0.0.1", "128.0.0.1", "10.0.0.1"],
+    ],
+)
+def test_order_by_bytes_is_the_same_order(addresses: list[str]) -> None:
+    rows = [server(address, 80 + number) for number, address in enumerate(addresses)]
+
+    assert list(destination_order(rows)) == sort([destination_key(row) for row in rows])

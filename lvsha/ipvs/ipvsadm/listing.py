@@ -3,7 +3,7 @@
 from _collections_abc import Callable, Iterable, Iterator, Sequence
 
 from lvsha.ipvs.ipvsadm.names import AF_INET, AF_INET6, SCTP, TCP, UDP, Texts
-from lvsha.ipvs.ipvsadm.order import destination_key, service_key, sort
+from lvsha.ipvs.ipvsadm.order import destination_order, service_key, sort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Listing:
 
     def _destinations(self, service: "ServiceRow", rows: "Sequence[DestinationRow]") -> Iterator[str]:
         endpoint, protocol, family = self._texts.endpoint, service.protocol, service.family
-        order = sort([destination_key(row) for row in rows]) if self._sorted else range(len(rows))
+        order = destination_order(rows) if self._sorted else range(len(rows))
         for place in order:
             row = rows[place]
             name = endpoint(row[6] or family, row[0], int.from_bytes(row[1], "big"), protocol)

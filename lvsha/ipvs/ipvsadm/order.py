@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lvsha.wire.genl_ipvs import DestinationRow, ServiceRow
 
 _FAR = 1 << 31
+_IPV4_REST = bytes(12)
+"""What follows an IPv4 address in the kernel's sixteen bytes."""
 Key = tuple[int, ...]
 
 
@@ -27,6 +29,19 @@ def service_key(row: "ServiceRow") -> Key:
 
 def destination_key(row: "DestinationRow") -> Key:
     return (*_words(row[0].ljust(16, b"\0")), int.from_bytes(row[1], "big"))
+
+
+def destination_order(rows: "Sequence[DestinationRow]") -> Sequence[int]:
+    """The places of destinations in ipvsadm's order.
+
+    Thousands of IPv4 destinations are sorted by their bytes: that is the same where no two are far apart.
+    """
+    plain = [row[0] + row[1] for row in rows]
+    if all(key[4:16] == _IPV4_REST for key in plain):
+        first, last = min(plain, default=b""), max(plain, default=b"")
+        if int.from_bytes(last[:4], "big") - int.from_bytes(first[:4], "big") < _FAR:
+            return sorted(range(len(plain)), key=plain.__getitem__)
+    return sort([destination_key(row) for row in rows])
 
 
 def sort(keys: Sequence[Key]) -> list[int]:

@@ -13,7 +13,7 @@ from lvsha.ipvs.ipvsadm.listing import (
     netmask_text,
 )
 from lvsha.ipvs.ipvsadm.names import AF_INET6, SCTP, TCP, UDP, Texts
-from lvsha.ipvs.ipvsadm.order import destination_key, service_key, sort
+from lvsha.ipvs.ipvsadm.order import destination_order, service_key, sort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Saving:
             name = self._name(row)
             yield self._service(name, row)
             rows = destinations(row)
-            for at in sort([destination_key(each) for each in rows]):
+            for at in destination_order(rows):
                 yield self._destination(name, row, rows[at])
 
     def _name(self, row: "ServiceRow") -> str:
