@@ -169,11 +169,10 @@ class _Node:
             return
         row = self.kernel.get(install.key)
         lives = row is not None and row[1] > self.life.world.now
-        if held is None or (lives and vaddr_of(install.key) in self.claims):
-            # Between the decision and now it ended, or became ours.
-            if not self.was_slow and held is not None:
-                raise Broken(f"{self.name} gives its kernel a row of an address that it holds")
-            return
+        if held is None:
+            return  # it has ended since
+        if lives and vaddr_of(install.key) in self.claims and not self.was_slow:
+            raise Broken(f"{self.name} gives its kernel a row of an address that it holds")
         self.kernel[install.key] = (held.entry, held.expires)
 
     def receive(self, data: bytes, source: Address) -> None:
