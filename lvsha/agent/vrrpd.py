@@ -417,8 +417,10 @@ class Vrrpd:
     def _look(self, now: Instant) -> None:
         self.interfaces.refresh()
         for router in self.routers.values():
+            held = router.holds_addresses
             self._refresh_interface(router, now)
-            if self._held is None:
+            # What has just been bound or removed is not in the list yet; the kernel's own news follows.
+            if self._held is None and router.holds_addresses == held:
                 bound = self.interfaces.bound(router.settings.interface)
                 ours = frozenset(router.settings.bound_addresses) & bound
                 self._perform(router, router.set_bound(ours, now), now)
