@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from lvsha.core.errors import DecodeError, DropReason
+from lvsha.core.errors import DropReason
 from lvsha.io.capture import CaptureFile, CaptureWriter
-from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.records import Loses, SyncConn
 from tests.conformance.ipvs_sync_vectors import load_vectors
 from tests.conformance.sync_captures import capture_paths, datagrams
+from tests.conformance.sync_reading import looked_at
 
 SCRIPT = Path(__file__).resolve().parents[2] / "proto" / "wireshark" / "lvsha.lua"
 PORT = 8848
@@ -51,11 +51,11 @@ def corpus(folder: Path) -> tuple[Path, list[bytes]]:
         for vector in load_vectors():
             if vector.error is None and len(vector.data) < 9_300:
                 messages.append(vector.data)
-                writer.write(0, _frame(vector.data, len(messages)))
+                writer.write(0, frame_around(vector.data, len(messages)))
     return path, messages
 
 
-def _frame(payload: bytes, number: int) -> bytes:
+def frame_around(payload: bytes, number: int) -> bytes:
     """Ethernet, IPv4 and UDP around it; checksums are left out, which tshark does not mind."""
     udp = (
         (40_000).to_bytes(2, "big")
@@ -97,9 +97,8 @@ def _ours(top: ElementTree.Element) -> Said:
     for branch in top.findall("proto"):
         shown: dict[str, list[str]] = {}
         for each in branch.iter("field"):
-            shown.setdefault(str(each.get("name")).removeprefix("lvsha_sync."), []).append(
-                str(each.get("show"))
-            )
+            name = str(each.get("name")).removeprefix("lvsha_sync.")
+            shown.setdefault(name, []).append(str(each.get("value" if name in _RAW else "show")))
         if "verdict" not in shown:
             continue
         said.verdicts.append(shown["verdict"][0])
@@ -114,9 +113,7 @@ def _ours(top: ElementTree.Element) -> Said:
             fields["state"] = shown["state_name"][0]
         if "in_seq.init_seq" in shown:
             fields["sequence data"] = ",".join(shown[name][0] for name in _SEQUENCE)
-        for name in ("pe_name", "pe_data"):
-            if name in shown:
-                fields[name] = shown[name][0].replace(":", "") if name == "pe_data" else shown[name][0]
+        fields |= {name: shown[name][0] for name in _RAW if name in shown}
         said.entries.append(fields)
     return said
 
@@ -125,6 +122,8 @@ def _is(element: ElementTree.Element, name: str) -> bool:
     return element.get("name") == f"lvsha_sync.{name}"
 
 
+_RAW = ("pe_name", "pe_data")
+"""Compared as hexadecimal digits: they can hold anything."""
 _NUMBERS = ("protocol", "cport", "vport", "dport", "fwmark", "timeout", "flags")
 _SEQUENCE = tuple(
     f"{way}_seq.{name}" for way in ("in", "out") for name in ("init_seq", "delta", "previous_delta")
@@ -166,29 +165,16 @@ _STOCK_SEQUENCE = ("initial", "delta", "pdelta")
 
 
 def expected(data: bytes) -> Said:
-    """The codec's reading: the entries that a receiver looks at, and what it does with each."""
-    said = Said()
-    try:
-        message = decode_message(data)
-    except DecodeError:
-        return said
-    installed = list(message.entries)
-    skipped = {}
+    """The codec's reading: the entries that a receiver looks at, what it does with each, and why it stops."""
+    message, entries = looked_at(data)
+    if message is None:
+        return Said()
+    said = Said([_fields(conn, message.version) for conn, _ in entries], [verdict for _, verdict in entries])
     for problem in message.problems:
-        said.problems |= {str(problem.reason)}
-        if problem.loses is Loses.MESSAGE or problem.reason is DropReason.TRAILING_BYTES:
+        if problem.loses is not Loses.NOTHING or problem.reason is DropReason.TRAILING_BYTES:
+            said.problems.add(str(problem.reason))
+        if problem.loses in (Loses.MESSAGE, Loses.REST) or problem.reason is DropReason.TRAILING_BYTES:
             break
-        if problem.loses is Loses.NOTHING:
-            said.problems -= {str(problem.reason)}
-            continue
-        if problem.loses is Loses.REST:
-            break
-        if problem.conn is not None:
-            skipped[problem.entry] = (problem.conn, str(problem.reason))
-    while installed or len(said.entries) in skipped:
-        conn, verdict = skipped.get(len(said.entries)) or (installed.pop(0), "installed")
-        said.entries.append(_fields(conn, message.version))
-        said.verdicts.append(verdict)
     return said
 
 
@@ -210,7 +196,7 @@ def _fields(conn: SyncConn, version: int) -> Fields:
     if conn.sequence is not None:
         fields["sequence data"] = ",".join(str(number) for each in conn.sequence for number in each)
     if conn.pe_name:
-        fields["pe_name"] = conn.pe_name.partition(b"\0")[0].decode()
+        fields["pe_name"] = conn.pe_name.hex()
     if conn.pe_data:
         fields["pe_data"] = conn.pe_data.hex()
     return fields

@@ -12,25 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvsha.core.errors import DecodeError, DropReason
-from lvsha.wire.ipvs_sync.message import decode_message
-from lvsha.wire.ipvs_sync.records import Loses, SyncConn
+from lvsha.wire.ipvs_sync.records import SyncConn
 from tests.conformance.ipvs_sync_vectors import Vector, load_vectors
 from tests.conformance.sync_captures import capture_paths, datagrams
 from tests.conformance.sync_mutations import mutated
+from tests.conformance.sync_reading import looked_at
 from tests.interop.kaitai_parsers import parse
 
 pytestmark = pytest.mark.interop
 
 VECTORS = [vector for vector in load_vectors() if vector.error is None]
 BASES = [vector.data for vector in VECTORS if 8 <= len(vector.data) < 700]
-SKIPPED = {
-    DropReason.UNKNOWN_OPTION,
-    DropReason.UNKNOWN_PROTOCOL,
-    DropReason.BAD_STATE,
-    DropReason.PE_INCOMPLETE,
-    DropReason.NO_INET6,
-}
 
 
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector.name) for vector in VECTORS])
@@ -58,36 +50,8 @@ def test_on_any_bytes(data: bytes) -> None:
 
 
 def codec(data: bytes) -> list[SyncConn]:
-    """The entries that a receiver of the default kind looks at, in order."""
-    try:
-        message = decode_message(data)
-    except DecodeError:
-        return []
-    skipped: dict[int | None, SyncConn | None] = {}
-    for problem in message.problems:
-        if problem.loses in (Loses.MESSAGE, Loses.REST) or problem.reason is DropReason.TRAILING_BYTES:
-            break  # what follows it is shown to operators only
-        if problem.loses is Loses.ENTRY:
-            assert problem.reason in SKIPPED
-            skipped[problem.entry] = problem.conn
-    found: list[SyncConn] = []
-    installed = list(message.entries)
-    while installed or len(found) in skipped:
-        conn = skipped.get(len(found)) or installed.pop(0)
-        assert conn is not None
-        found.append(_shown(conn))
-    return found
-
-
-def _shown(conn: SyncConn) -> SyncConn:
-    """Options as far as the generated parser reads them: to the first unknown one that is mandatory."""
-    at = 0
-    while at < len(conn.options):
-        kind, length = conn.options[at : at + 2]
-        at += 2 + length
-        if kind & 0xBF not in (1, 2, 3) and not kind & 0x40:
-            break
-    return conn._replace(options=conn.options[:at])
+    """The entries that a receiver looks at, in order."""
+    return [conn for conn, _ in looked_at(data)[1]]
 
 
 def kaitai(data: bytes) -> list[SyncConn]:

@@ -13,7 +13,7 @@ from tests.kernel.kernel_sync_rig import GUEST_ENGINES, backup_kernel, differenc
 pytestmark = pytest.mark.kernel
 
 MUTATIONS = int(os.environ.get("LVSHA_MUTATIONS", "4000"))
-"""100000 for the figure in docs/reference/benchmarks.md."""
+"""``tests/bench/bench_sync_agreement.py`` plays any number."""
 SEED = int(os.environ.get("LVSHA_SEED", "1"))
 BATCH = 500
 
