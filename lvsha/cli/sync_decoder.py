@@ -6,6 +6,7 @@ is as if one process had done it all, and none of it is copied from one to anoth
 """
 
 import argparse
+import contextlib
 import json
 import mmap
 import os
@@ -206,6 +207,7 @@ def decode_in_parallel(path: Path, options: argparse.Namespace, out: BinaryIO) -
                 for number, chunk in enumerate(pcap_chunks(data, CHUNK, OVERLAP)):
                     progress.show(chunk[1])
                     workers[number % jobs].give(chunk)
+                    _release(data, chunk[0])
         finally:
             for worker in workers:
                 worker.no_more()
@@ -297,8 +299,17 @@ def _work(
         if not os.read(turn, 1):
             raise BrokenPipeError("the process before this one has ended")
         lines.write_to(out)
-        os.write(next_turn, b"!")
+        with contextlib.suppress(BrokenPipeError):  # the next one had no more parts, and has ended
+            os.write(next_turn, b"!")
+        _release(data, before)
     return decoder.outcome
+
+
+def _release(data: mmap.mmap, until: int) -> None:
+    """Let the pages before ``until`` go; they count as this process's memory as long as they are mapped."""
+    length = until - until % mmap.PAGESIZE
+    if length:
+        data.madvise(mmap.MADV_DONTNEED, 0, length)
 
 
 class _Lines:

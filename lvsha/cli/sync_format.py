@@ -1,7 +1,7 @@
 """Sync entries as text and as JSON lines.
 
 JSON is built from pieces that repeat: a capture of a gigabyte has 27 million
-entries, and ``json.dumps`` would take a quarter of an hour for them.
+entries, too many to make a dict of each for ``json.dumps``.
 """
 
 import json

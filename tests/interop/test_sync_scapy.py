@@ -94,7 +94,7 @@ def test_packets_of_a_capture_have_the_layer(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.binary(max_size=200)
     | st.binary(max_size=120).map(lambda tail: encode_message(7, [WEB, MARKED, OTHER]) + tail)
