@@ -6,6 +6,7 @@ directord lies between the two: the originals wait in the run directory.
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ _WATCH_INTERVAL_S = 1.0
 _FLUSH_S = 0.03
 """From a nudge until the kernel has sent: 20 ms and a little (measured 22-28 ms on Linux 6.1)."""
 _SYSCTL = "net.ipv4.vs."
+_AUTOMATIC = {(name, "1", "2") for name in ("drop_entry", "drop_packet", "secure_tcp")}
+"""The kernel itself makes 2 of 1 while memory is short: no drift."""
 
 
 class KernelSync:
@@ -52,6 +55,8 @@ class KernelSync:
         self._packets = nudge_packets()
         self._nudger: NudgeSocket | None = None
         self._said: set[str] = set()
+        self._drifted: dict[str, str] = {}
+        """What was found in the place of our values, so that each is told once."""
 
     # Life
 
@@ -101,6 +106,7 @@ class KernelSync:
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             if self._settings is not None:
+                self.repair_sysctls(desired_sysctls(self._settings))
                 self._settle()
 
     # The nudge
@@ -207,6 +213,18 @@ class KernelSync:
             if name not in self._saved:
                 self._saved[name] = current
                 self._saved_path.write_text(json.dumps(self._saved))
+            self._write(name, value)
+
+    def repair_sysctls(self, wanted: Mapping[str, str]) -> None:
+        """Set again what somebody else has changed, and say so: once for each value that was found."""
+        for name, value in wanted.items():
+            found = self._read(name)
+            if found is None or found.split() == value.split() or (name, value, found) in _AUTOMATIC:
+                self._drifted.pop(name, None)
+                continue
+            if self._drifted.get(name) != found:
+                self._drifted[name] = found
+                self._journal.write("sync.sysctl_drifted", sysctl=_SYSCTL + name, found=found, wanted=value)
             self._write(name, value)
 
     def _read(self, name: str) -> str | None:
