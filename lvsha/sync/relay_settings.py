@@ -39,7 +39,7 @@ class RelaySettings:
     linger: int = 5 * MILLISECOND
     """How long a change waits for others to share its frame."""
     limit: int = 1_000_000
-    """Rows in the store; about 600 bytes each (``tests/bench/bench_relay.py``)."""
+    """Rows in the store; about 400 bytes each (``tests/bench/bench_relay.py``)."""
 
     coverage_target: float = 1.0
     """Share of the connections that a director must hold before it may take an address back."""
