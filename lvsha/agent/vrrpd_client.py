@@ -49,12 +49,6 @@ class VrrpdClient:
             return {}
         return {str(router["name"]): str(router["state"]) for router in self._routers}
 
-    def states(self) -> dict[str, str]:
-        """Of each virtual router by its name; nothing while vrrpd is away."""
-        if not self.connected:
-            return {}
-        return {str(router["name"]): str(router["state"]) for router in self._routers}
-
     @property
     def is_master(self) -> bool:
         """MASTER of any virtual router. While vrrpd is away, as it was last heard."""
