@@ -182,8 +182,8 @@ def running(argv: list[str], log: Path) -> Iterator[None]:
 
 
 def settled(look: Callable[[], list[str]], is_done: Callable[[list[str]], bool]) -> list[str]:
-    """What is seen once it is as it should be, or after 20 s."""
-    deadline = time.monotonic() + 20
+    """What is seen once it is as it should be, or after a minute: a loaded guest is slow to start an agent."""
+    deadline = time.monotonic() + 60
     while not is_done(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return seen
