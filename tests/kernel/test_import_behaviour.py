@@ -182,7 +182,7 @@ def running(argv: list[str], log: Path) -> Iterator[None]:
 
 
 def settled(look: Callable[[], list[str]], is_done: Callable[[list[str]], bool]) -> list[str]:
-    """What is seen once it is as it should be, or after a minute: a loaded guest is slow to start an agent."""
+    """What is seen once it is as it should be, or after a minute: a loaded guest is slow."""
     deadline = time.monotonic() + 60
     while not is_done(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
