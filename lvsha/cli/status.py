@@ -86,6 +86,22 @@ def _service(service: Json) -> list[str]:
     return lines + _table(rows, indent="    ")
 
 
+def _relay(relay: Json) -> list[str]:
+    """What the other directors hold of our connections, and whether an address may be taken back."""
+    lines = []
+    for peer in relay["peers"]:
+        if not peer["connected"]:
+            says = f"is not connected: {relay['connections']} connections would be lost now"
+        elif peer["missing"]:
+            says = f"lacks {peer['missing']} of {relay['connections']} connections"
+        else:
+            says = f"has all {relay['connections']} connections"
+        lines.append(f"  relay: {peer['name']} {says}")
+    if not relay["gate"]["open"]:
+        lines.append(f"  relay: no address is taken back yet: {relay['gate']['reason']}")
+    return lines
+
+
 def render(status: Json) -> str:
     """The screen."""
     verdict = "all is well" if status["ok"] else f"{len(status['problems'])} to look at"
@@ -101,6 +117,8 @@ def render(status: Json) -> str:
             for daemon in sync["daemons"]
         )
         lines += ["", f"  connection sync, syncid {sync['syncid']}: {running or 'NOT RUNNING'}"]
+        if relay := sync.get("relay"):
+            lines += _relay(relay)
     for service in status["services"]:
         lines += ["", *_service(service)]
     foreign = status["foreign_services"]

@@ -125,6 +125,12 @@ def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
                 check = destination["last_check"] or {}
                 why = f": {check.get('reason')} {check.get('detail', '')}".rstrip() if check else ""
                 found.append(f"realserver {destination['name']} of {service['name']} is down{why}")
+    relay = sync.get("relay")
+    if relay is not None and not any(peer["connected"] for peer in relay["peers"]):
+        found.append(
+            f"no other director is connected by the relay: {relay['connections']} connections would be "
+            "lost now; look at its log, and at the key file and UDP port of [sync.relay]"
+        )
     if sync["expected"] and sync["missing"]:
         found.append(f"sync daemon not running: {', '.join(sync['missing'])}")
     return found

@@ -176,3 +176,26 @@ def test_the_master_is_called_by_its_name() -> None:
 
     (line,) = [line for line in status.render(seen).splitlines() if "eth0-51" in line]
     assert " lb2 " in line
+
+
+def relay(*, missing: int = 0, connected: bool = True, gate: bool = True) -> dict[str, Any]:
+    return {
+        "connections": 200,
+        "gate": {"open": gate, "reason": "lb2 is still sending what it has"},
+        "peers": [{"name": "lb2", "connected": connected, "missing": missing, "lag_ms": 3.0}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (relay(), "relay: lb2 has all 200 connections"),
+        (relay(missing=12), "relay: lb2 lacks 12 of 200 connections"),
+        (relay(connected=False), "relay: lb2 is not connected: 200 connections would be lost now"),
+        (relay(gate=False), "relay: no address is taken back yet: lb2 is still sending what it has"),
+    ],
+)
+def test_what_the_other_director_holds_is_said(state: dict[str, Any], line: str) -> None:
+    sync = {"expected": True, "syncid": 51, "daemons": [], "relay": state}
+
+    assert line in status.render(picture(destination(), sync=sync))
