@@ -115,14 +115,17 @@ def differences(expected: Iterable[TableRow], actual: Iterable[TableRow]) -> lis
     for row in expected:
         wanted.setdefault(_identity(row), []).append(row.expires_s)
     found = []
-    for row in actual:
-        left = wanted.get(_identity(row))
+    # Rows that no lookup finds can be alike but for their timers: the shortest that fits is taken.
+    for row in sorted(actual, key=lambda row: row.expires_s):
+        left = sorted(wanted.get(_identity(row), ()))
         if not left:
             found.append(f"the kernel alone has {row}")
             continue
-        timeout = left.pop()
-        if timeout < LONGEST_SHOWN_S and not timeout - MAY_BE_GONE_S <= row.expires_s <= timeout:
+        timeout = next((each for each in left if _fits(row.expires_s, each)), None)
+        if timeout is None:
+            timeout = left[-1]
             found.append(f"timer of {row}: expected {timeout}")
+        wanted[_identity(row)].remove(timeout)
     for identity, timeouts in wanted.items():
         found += [
             f"only expected: {identity}, {timeout} s" for timeout in timeouts if timeout > MAY_BE_GONE_S
@@ -130,9 +133,14 @@ def differences(expected: Iterable[TableRow], actual: Iterable[TableRow]) -> lis
     return found
 
 
+def _fits(expires_s: int, timeout_s: int) -> bool:
+    return timeout_s >= LONGEST_SHOWN_S or timeout_s - MAY_BE_GONE_S <= expires_s <= timeout_s
+
+
 def _identity(row: TableRow) -> tuple[object, ...]:
-    # What the table prints of an engine's data ends at a NUL or a line's end.
-    pe_data = row.pe_data.partition(b"\0")[0].partition(b"\n")[0]
+    # What the table prints of an engine's data ends at a NUL or a line's end; blanks before it are lost
+    # among those between the columns.
+    pe_data = row.pe_data.partition(b"\0")[0].partition(b"\n")[0].lstrip()
     return (*row[:8], row.pe_name, pe_data)
 
 
