@@ -127,6 +127,10 @@ class Stage:
         self.wait_for_holder(DIRECTORS[0])
         self.start_director(DIRECTORS[1])
         self.wait_until_ready(*DIRECTORS)
+        self.wait(
+            "they know each other's connections",
+            lambda: all(self.peer.knows_connections(node) for node in DIRECTORS),
+        )
         self.story.say(
             f"{DIRECTORS[0]} is MASTER of {self.vip}, {DIRECTORS[1]} is BACKUP; both know "
             f"{len(self.topology.realservers)} healthy realservers "
@@ -134,7 +138,7 @@ class Stage:
         )
 
     def wait_until_ready(self, *nodes: str) -> None:
-        """Every realserver has weight and the sync daemon's socket is open, on all of these."""
+        """Every realserver has weight, the sync daemon's and VRRP's sockets are open, on all of these."""
         for node in nodes:
             self.wait(
                 f"{node} has healthy realservers in its table",
@@ -142,6 +146,7 @@ class Stage:
                 node=node,
             )
             self.wait(f"{node} runs a sync daemon", lambda node=node: self._syncs(node), node=node)  # type: ignore[misc]
+            self.wait(f"{node} listens to VRRP", lambda node=node: self._listens(node), node=node)  # type: ignore[misc]
 
     def _has_all_weights(self, node: str) -> bool:
         """Of the TCP and the UDP service on each address that offers them."""
@@ -154,6 +159,12 @@ class Stage:
         """The daemons' sockets end in port 8848 on one side or the other."""
         namespace = self.topology.directors[node]
         return any(":2290 " in namespace.read(f"/proc/self/net/{table}") for table in ("udp", "udp6"))
+
+    def _listens(self, node: str) -> bool:
+        """A raw socket of protocol 112 on every network."""
+        namespace = self.topology.directors[node]
+        sockets = sum(namespace.read(f"/proc/self/net/{table}").count(":0070 ") for table in ("raw", "raw6"))
+        return sockets >= len(self.topology.ports(node))
 
     # The client
 

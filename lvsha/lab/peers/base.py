@@ -64,6 +64,10 @@ class Peer(ABC):
         # The last good answer, then ``fall`` checks, the last of which takes its whole time-out.
         return settings.check_interval_s * settings.check_fall + settings.check_timeout_s
 
+    def knows_connections(self, node: str) -> bool:
+        """Whether it has what the other one had before it came; the kernel's daemons never catch up."""
+        return True
+
     def extras(self, node: str) -> dict[str, Any]:
         """What this kind of director tells about itself, for the result."""
         return {}

@@ -100,6 +100,13 @@ class Lvsha(Peer):
         found = [line for line in self.log(node).read_text().splitlines() if words in line]
         return int(found[-1].partition(words)[2].split()[0]) if found else None
 
+    def knows_connections(self, node: str) -> bool:
+        finished = ("relay.resync_finished", "direction=in")
+        lines = self.log(node).read_text().splitlines()
+        return self.settings.transport != "relay" or any(
+            all(word in line for word in finished) for line in lines
+        )
+
     def extras(self, node: str) -> dict[str, Any]:
         if self.has_ended(node):
             return {}
