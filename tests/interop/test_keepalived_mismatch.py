@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop.stories import Stories
 from tests.interop.vrrp_directors import Director, Keepalived, Lvsha, Pair, dropped, ended, wall_clock
-from tests.interop.vrrp_stage import OWN_4, OWN_6, Stage, addresses, until
+from tests.interop.vrrp_stage import OWN_4, OWN_6, Missed, Stage, addresses, until
 
 pytestmark = pytest.mark.interop
 
@@ -23,7 +23,7 @@ V2 = Pair(version=2, interval=1.0)
 START_S = 40
 
 
-async def first_event(lvsha: Lvsha, name: str, **fields: str) -> dict[str, Any]:
+async def first_event(lvsha: Lvsha, name: str, *, within: float = START_S, **fields: str) -> dict[str, Any]:
     """The first of its events of this name with these fields."""
 
     def look() -> dict[str, Any] | None:
@@ -32,14 +32,28 @@ async def first_event(lvsha: Lvsha, name: str, **fields: str) -> dict[str, Any]:
                 return event
         return None
 
-    return await until(look, within=START_S, what=f"{name} {fields or ''}")
+    return await until(look, within=within, what=f"{name} {fields or ''}")
 
 
 async def refusal(stage: Stage, lvsha: Lvsha, keepalived: Director, reason: str) -> dict[str, Any]:
-    """Both start and neither hears the other; what lvsha says about it and counts."""
+    """Both start and neither hears the other; what lvsha says about it and counts.
+
+    keepalived 2.2.7 that hears adverts which it refuses sometimes sends none itself
+    after it became MASTER (seen in one run of 20, on the wire): it is started again.
+    """
     lvsha.start()
-    keepalived.start()
-    event = await first_event(lvsha, "vrrp.advertisement_dropped", reason=reason)
+    for _ in range(3):
+        keepalived.start()
+        try:
+            event = await first_event(lvsha, "vrrp.advertisement_dropped", within=12, reason=reason)
+        except Missed:
+            if stage.wire.of("lb2"):
+                raise  # it did send, and lvsha said nothing
+            keepalived.end()
+        else:
+            break
+    else:
+        raise Missed("keepalived was silent three times")
     held = addresses(*lvsha.pair.addresses)
     await until(
         lambda: stage.holders(held) == ["lb1", "lb2"], within=START_S, what="both to be MASTER, each alone"

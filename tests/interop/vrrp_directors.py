@@ -147,11 +147,13 @@ class Lvsha(Director):
             sock.settimeout(5)
             sock.connect(str(self.run_dir / "vrrpd.sock"))
             sock.sendall(b'{"type":"get"}\n')
-            data = b""
-            while data.count(b"\n") < 2:  # one for connecting, one for asking
-                data += sock.recv(1 << 16)
-        answer: dict[str, Any] = json.loads(data.splitlines()[1])
-        return answer
+            answers: list[dict[str, Any]] = []
+            with sock.makefile("rb") as stream:
+                while len(answers) < 2:  # one for connecting, one for asking; events come in between
+                    message = json.loads(stream.readline())
+                    if message["type"] != "event":
+                        answers.append(message)
+        return answers[1]
 
     def state(self) -> str:
         """Of its first router; empty while nobody answers."""
