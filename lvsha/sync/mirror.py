@@ -15,7 +15,7 @@ The peer need not hear all that: a row is given an eighth of its time-out more t
 needs, and is passed on when that is used up or when something else changed. A copy
 therefore outlives its original by an eighth of the time-out and a window at most.
 
-Memory: the store's row, about 520 bytes (``tests/bench`` measures it); nothing here.
+Memory: the store's row, about 400 bytes (``tests/bench/bench_relay.py`` measures it); nothing here.
 """
 
 import struct
