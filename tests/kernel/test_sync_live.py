@@ -87,6 +87,14 @@ def ask(director: Director, count: int, *, first_port: int = 20_000) -> None:
             sock.sendto(b"?", (VIP, 53))
 
 
+def listens(director: Director) -> None:
+    """Wait until a command has opened its packet socket: Python takes its time to start in a guest."""
+    deadline = time.monotonic() + 30
+    while director.namespace.read("/proc/net/packet").count("\n") < 2:
+        assert time.monotonic() < deadline, "nobody listens"
+        time.sleep(0.05)
+
+
 def finish(process: "subprocess.Popen[bytes]", *, after_s: float) -> tuple[int, list[dict[str, Any]]]:
     """Interrupt a command as Ctrl-C does, and read what it said."""
     time.sleep(after_s)
@@ -101,7 +109,7 @@ def test_the_masters_own_messages_are_seen_where_it_runs() -> None:
     with pair() as (left, right):
         left.daemon("master")
         watch = left.start("watch", "--json")
-        time.sleep(1)
+        listens(left)
         ask(right, 20)
 
         status, (*_, last) = finish(watch, after_s=4)
@@ -120,7 +128,7 @@ def test_the_backups_side_says_how_far_it_is_behind_and_the_capture_decodes(tmp_
         right.daemon("backup")
         out = tmp_path / "out.pcap"
         watch = right.start("watch", "--json", "--pcap", str(out))
-        time.sleep(1)
+        listens(right)
         ask(right, 20)
 
         status, (*_, last) = finish(watch, after_s=4)
@@ -139,7 +147,7 @@ def test_wire_and_kernel_agree_and_a_row_that_went_is_found() -> None:
         left.daemon("master")
         right.daemon("backup")
         diff = right.start("diff", "wire", "kernel", "--duration", "6", "--json")
-        time.sleep(1)
+        listens(right)
         ask(right, 20)
         out, _ = diff.communicate(timeout=30)
         assert (diff.returncode, out) == (0, b"")
@@ -161,7 +169,7 @@ def test_two_masters_under_one_syncid_are_found() -> None:
         left.daemon("master")
         right.daemon("master")
         watch = left.start("watch", "--json", "-i", "sync0")
-        time.sleep(1)
+        listens(left)
         ask(right, 5)
 
         status, (*_, last) = finish(watch, after_s=5)
@@ -175,7 +183,7 @@ def test_a_backup_with_a_small_maxlen_loses_what_the_master_sends_and_watch_says
         left.daemon("master")
         right.daemon("backup", "--sync-maxlen", "1024")
         watch = right.start("watch", "--json")
-        time.sleep(1)
+        listens(right)
         ask(right, 80)
 
         status, (*_, last) = finish(watch, after_s=4)
@@ -213,7 +221,7 @@ def test_a_page_for_prometheus() -> None:
         left.daemon("master")
         right.daemon("backup")
         stats = right.start("stats", "--listen", "127.0.0.1:9848")
-        time.sleep(1.5)
+        listens(right)
         ask(right, 3)
         time.sleep(3.5)
         with right.namespace.entered():
@@ -272,7 +280,8 @@ def test_keepalived_needs_no_agent_either(tmp_path: Path) -> None:
                 time.sleep(0.2)
             table = right.start("table", "-i", "sync0", "--duration", "5", "--json")
             watch = left.start("watch", "--json")
-            time.sleep(1.5)
+            listens(left)
+            listens(right)
             ask(right, 10)
 
             status, (*_, last) = finish(watch, after_s=3.5)
