@@ -101,19 +101,21 @@ class Lvsha(Peer):
         return int(found[-1].partition(words)[2].split()[0]) if found else None
 
     def knows_connections(self, node: str) -> bool:
-        finished = ("relay.resync_finished", "direction=in")
-        lines = self.log(node).read_text().splitlines()
-        return self.settings.transport != "relay" or any(
-            all(word in line for word in finished) for line in lines
+        if self.settings.transport != "relay":
+            return True
+        lines = self.log(node).read_text(errors="replace").splitlines()
+        return any(
+            "relay.resync_finished" in line and ("direction=in" in line or '"direction":"in"' in line)
+            for line in lines
         )
 
     def extras(self, node: str) -> dict[str, Any]:
         if self.has_ended(node):
             return {}
-        socket = self.node_folder(node) / "run" / "directord.sock"
-        if not os.path.exists(socket):
+        run_dir = self.node_folder(node) / "run"
+        if not os.path.exists(run_dir / "directord.sock"):
             return {}
-        text = run([*self.command(node)[:3], "status", "--json", "--socket", str(socket)], check=False)
+        text = run([*self.command(node)[:3], "status", "--json", "--run-dir", str(run_dir)], check=False)
         try:
             status = json.loads(text)
         except ValueError:
