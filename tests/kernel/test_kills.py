@@ -125,7 +125,8 @@ def test_a_killed_vrrpd_is_back_in_time_or_is_taken_over_from_once(rig: Rig, vic
         assert beats[0].lost == ()
         assert moves(rig, before) == []
     else:
-        assert moves(rig, before) == [(backup, "bound"), (master, "unbound")]
+        # One move each; which of them the witness sees first is a matter of microseconds.
+        assert sorted(moves(rig, before)) == sorted([(backup, "bound"), (master, "unbound")])
         assert rig.events("vrrp.became_master", node=master, since=begun) == []
 
 
