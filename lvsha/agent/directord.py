@@ -147,6 +147,9 @@ class Directord:
             self.trackers.close()
             self.hooks.close()
             self.runner.close()
+        if self._timer is not None:
+            self._timer.cancel()  # no check begins any more
+            self._timer = None
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
             return

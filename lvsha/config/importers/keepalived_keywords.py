@@ -54,8 +54,13 @@ CARRIED: Final = {
 _ITSELF = "lvsha needs no setting for it"
 _NO_SNMP = "there is no SNMP and no D-Bus: `lvsha status --json` says what they said"
 _MAIL = "lvsha sends no mail: forward its log events (vrrp.*, check.*) with your journal's tools"
-_HOOK = "no script is run: follow the journal's events, or `lvsha status --watch --json`"
-_TRACK = "tracking is not carried over: see `lvsha config schema --markdown` for what can be tracked"
+_HOOK = (
+    "scripts are not carried over: [[vrrp]].hook is one program that is told of every state;"
+    " quorum and realservers are events of the journal"
+)
+_TRACK = (
+    "is not carried over: [[vrrp]].track looks at interfaces, scripts, files, processes, routes and gateways"
+)
 _ROUTES = "routes and rules do not move with the addresses: put them on both directors"
 _STATIC = "belongs to the machine's network set-up (ifupdown, systemd-networkd): put it there"
 _VMAC = "addresses are announced with the interface's own MAC; gratuitous ARP moves them"
