@@ -1,4 +1,4 @@
-"""``lvsha config``: check, show and compare configurations."""
+"""``lvsha config``: check, show, compare and convert configurations."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from lvsha.cli import config_convert
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
-SUMMARY = "check, show and compare configurations"
+SUMMARY = "check, show, compare and convert configurations"
 
 _DEFAULT_FILE = "/etc/lvsha/lvsha.toml"
 

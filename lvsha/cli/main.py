@@ -16,7 +16,7 @@ VERBS: dict[str, str] = {
     "status": "show what a director does and whether all is well",
     "switchover": "hand the addresses to the other director",
     "resume": "take part in VRRP again after a switchover",
-    "config": "check, show and compare configurations",
+    "config": "check, show, compare and convert configurations",
     "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",
     "realserver": "prepare a realserver for DR, tunnels or NAT, and prove that it is ready",
