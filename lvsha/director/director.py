@@ -8,22 +8,36 @@ the probes that are asked for, and brings the kernel to ``desired`` whenever
 Identical checks of one target, in however many services, run once: a check
 belongs to its settings, and its verdict goes to every member that follows it.
 
+What operators order against the configuration (``director.overrides``) enters here as
+well: another weight stands where the configured one stood, who is ordered out is drained
+in its pools, and who has been drained leaves the table (``director.drain``).
+
 After a restart the kernel's own table says who was up: nothing is written, and
 every adopted realserver needs its whole ``rise`` or ``fall`` to change.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from lvsha.checker.check import Check, CheckFell, CheckRose, CheckWeighed
 from lvsha.checker.fleet import Fleet
-from lvsha.checker.pool import Pool, PoolView
+from lvsha.checker.pool import MemberState, Pool, PoolSettings, PoolView
 from lvsha.checker.result import ProbeResult
 from lvsha.checker.settings import CheckSettings, Initial
 from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
 from lvsha.core.instant import Instant, earliest
 from lvsha.core.machine import Action, Output
 from lvsha.director.desired import desired_table
+from lvsha.director.drain import Count, Drains, DrainView, Phase
+from lvsha.director.overrides import (
+    Override,
+    OverrideKind,
+    Overrides,
+    Place,
+    Target,
+    base_weight,
+    is_out,
+)
 from lvsha.ipvs.model import DesiredTable, Table
 
 Follower = tuple[str, str]
@@ -49,25 +63,83 @@ class Director:
     def __init__(self, settings: Settings, *, random: Callable[[], float], actual: Table) -> None:
         """``actual``: the kernel's table as it was found, to be adopted."""
         self.settings = settings
+        self.generation = ""
+        """Which configuration this is, as whoever loads it counts them."""
         self._fleet = Fleet(random=random)
         self._ids: dict[CheckSettings, str] = {}
         self._followers: dict[str, list[Follower]] = {}
         self._pools: dict[str, Pool] = {}
         self._found = actual
+        self.overrides = Overrides()
+        self._drains = Drains()
+        self._ordered: dict[Place, tuple[Override, ...]] = {}
+        """Who is named by an override, and by which."""
 
     # Inputs
 
-    def start(self, now: Instant) -> list[Output]:
-        """Begin: pools stand, checks are spread over their first interval."""
+    def start(
+        self,
+        now: Instant,
+        *,
+        at: float = 0.0,
+        overrides: Iterable[Override] = (),
+        ended: Mapping[Place, Phase] | None = None,
+    ) -> list[Output]:
+        """Begin: pools stand, checks are spread over their first interval.
+
+        Args:
+            at: the wall clock, seconds since 1970.
+            overrides: those that stood when the last process ended.
+            ended: the drains that had ended then.
+        """
         found, self._found = self._found, {}
-        return self._take(now, found)
+        expired = self.overrides.load(overrides, now, at=at)
+        outputs = self._take(now, found, ended=ended)
+        return [*expired, *outputs]
 
     def on_deadline(self, now: Instant) -> list[Output]:
         outputs = self._follow(self._fleet.on_deadline(now), now)
         for pool in self._pools.values():
             if pool.deadline is not None and pool.deadline <= now:
                 outputs += [*pool.on_deadline(now), ReconcileTable()]
+        if self.overrides.deadline is not None and self.overrides.deadline <= now:
+            outputs += self._after_orders(self.overrides.on_deadline(now), now)
+        if self._drains.deadline is not None and self._drains.deadline <= now:
+            outputs += self._after_drains(self._drains.on_deadline(now))
         return outputs
+
+    def order(self, override: Override, now: Instant, *, at: float) -> list[Output]:
+        """Take an operator's order.
+
+        Raises:
+            OverrideRefused: it cannot be; nothing has changed.
+        """
+        return self._after_orders(self.overrides.set(override, now, at=at), now)
+
+    def take_back(
+        self, kinds: Iterable[OverrideKind], target: Target, now: Instant, *, owner: str, reason: str = ""
+    ) -> list[Output]:
+        """End an operator's orders of these kinds on this target."""
+        return self._after_orders(self.overrides.remove(kinds, target, owner=owner, reason=reason), now)
+
+    def on_table(self, table: Table, now: Instant, *, forwards: bool) -> list[Output]:
+        """The kernel's table as it is: drains count their connections in it.
+
+        Args:
+            forwards: new connections would come here (MASTER, or nobody else could be).
+        """
+        if not self._ordered:
+            return []
+        counts: dict[Place, Count] = {}
+        for service, realserver in self._members():
+            place = (service.name, realserver.name)
+            state = table.get(service.service.key) if place in self._ordered else None
+            found = state.destinations.get(realserver.destination.key) if state is not None else None
+            if found is not None:
+                counts[place] = Count(
+                    weight=found.destination.weight, connections=found.active + found.inactive
+                )
+        return self._after_drains(self._drains.on_counts(counts, now, forwards=forwards))
 
     def on_probe(self, check_id: str, result: ProbeResult, now: Instant) -> list[Output]:
         """A probe's result; of a check that is gone it means nothing."""
@@ -82,7 +154,12 @@ class Director:
 
     @property
     def deadline(self) -> Instant | None:
-        return earliest(self._fleet.deadline, *(pool.deadline for pool in self._pools.values()))
+        return earliest(
+            self._fleet.deadline,
+            self.overrides.deadline,
+            self._drains.deadline,
+            *(pool.deadline for pool in self._pools.values()),
+        )
 
     def desired(self) -> DesiredTable:
         """What the kernel should hold of ours."""
@@ -91,7 +168,31 @@ class Director:
         return desired_table(self.settings.services, self.views(), nudge=nudge)
 
     def views(self) -> dict[str, PoolView]:
-        return {name: pool.view() for name, pool in self._pools.items()}
+        """Of each pool what the table should hold; who has been drained is not in it."""
+        views = {name: pool.view() for name, pool in self._pools.items()}
+        for service, realserver in self._drains.ended:
+            view = views.get(service)
+            if view is not None and realserver in view.weights:
+                views[service] = replace(view, weights={**view.weights, realserver: None})
+        return views
+
+    def ordered(self, place: Place) -> tuple[Override, ...]:
+        """The overrides that name it."""
+        return self._ordered.get(place, ())
+
+    def drain(self, place: Place, now: Instant) -> DrainView | None:
+        """How far its drain is; None: it has none."""
+        return self._drains.view(place, now) if self._ordered else None
+
+    @property
+    def drained(self) -> dict[Place, Phase]:
+        """The drains that have ended."""
+        return self._drains.ended
+
+    def member(self, place: Place) -> MemberState | None:
+        """What is known of a realserver in its pool."""
+        pool = self._pools.get(place[0])
+        return pool.state(place[1]) if pool is not None else None
 
     def check_of(self, realserver: RealServerSettings) -> Check | None:
         """The check whose verdict counts for ``realserver``; None: it is not checked."""
@@ -110,7 +211,9 @@ class Director:
             for realserver in service.realservers:
                 yield service, realserver
 
-    def _take(self, now: Instant, found: Table) -> list[Output]:
+    def _take(
+        self, now: Instant, found: Table, *, ended: Mapping[Place, Phase] | None = None
+    ) -> list[Output]:
         """Make checks and pools what the settings say."""
         before = {follower: check_id for check_id, them in self._followers.items() for follower in them}
         ids: dict[CheckSettings, str] = {}
@@ -141,6 +244,7 @@ class Director:
         self._ids, self._followers = ids, followers
         wanted = {check_id: check for check, check_id in ids.items()}
         started = self._fleet.reconfigure(wanted, now, adopted=adopted)
+        self._take_orders(now, ended or {})
         outputs = self._take_pools(now)
         return [*outputs, *self._follow(started, now), ReconcileTable()]
 
@@ -151,14 +255,62 @@ class Director:
             up = frozenset(realserver.name for realserver in service.realservers if self._is_up(realserver))
             pool = self._pools.get(service.name)
             if pool is None:
-                pool = Pool(service.pool, up=up)
+                pool = Pool(self._operated(service), up=up)
             else:
-                outputs += pool.reconfigure(service.pool, now, up=up)
+                outputs += pool.reconfigure(self._operated(service), now, up=up)
                 for realserver in service.realservers:
                     outputs += pool.on_check(realserver.name, realserver.name in up, "reconfigured", now)
+            outputs += self._order_out(service, pool, now)
             pools[service.name] = pool
         self._pools = pools
         return outputs
+
+    def _operated(self, service: ServiceSettings) -> PoolSettings:
+        """The pool's settings with the operator's weights where the configured ones stood."""
+        if not self._ordered:
+            return service.pool
+        members = []
+        for member in service.pool.members:
+            base = base_weight(self._ordered.get((service.name, member.name), ()))
+            members.append(member if base is None else replace(member, weight=base.weight or 0))
+        return replace(service.pool, members=tuple(members))
+
+    def _order_out(self, service: ServiceSettings, pool: Pool, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        for member in service.pool.members:
+            state = pool.state(member.name)
+            out = is_out(self._ordered.get((service.name, member.name), ())) is not None
+            if state is not None and state.is_drained is not out:
+                outputs += pool.drain(member.name, out, now)
+        return outputs
+
+    def _take_orders(self, now: Instant, ended: Mapping[Place, Phase]) -> None:
+        self._ordered = self.overrides.resolve(self.settings.services)
+        drained: dict[Place, Instant | None] = {}
+        for place, overrides in self._ordered.items():
+            for override in overrides:
+                if override.kind is OverrideKind.DRAIN:
+                    drained[place] = self.overrides.cut_at(override)
+        self._drains.want(drained, now, ended=ended)
+
+    def _after_orders(self, outputs: list[Output], now: Instant) -> list[Output]:
+        """Overrides have changed, or not: make weights of them."""
+        if not outputs:
+            return []
+        before, following = self._ordered, list(outputs)
+        self._take_orders(now, {})
+        for service in self.settings.services:
+            if any(
+                before.get(place) != self._ordered.get(place)
+                for place in ((service.name, realserver.name) for realserver in service.realservers)
+            ):
+                pool = self._pools[service.name]
+                following += pool.reconfigure(self._operated(service), now)
+                following += self._order_out(service, pool, now)
+        return [*following, ReconcileTable()]
+
+    def _after_drains(self, outputs: list[Output]) -> list[Output]:
+        return [*outputs, ReconcileTable()] if outputs else []
 
     def _is_up(self, realserver: RealServerSettings) -> bool:
         check = self.check_of(realserver)

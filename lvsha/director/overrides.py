@@ -1,0 +1,309 @@
+"""What operators order against the configuration: weights, drains, disabled realservers, maintenance.
+
+An override has a target, an owner, a reason and, where wanted, an end. It is looked up
+whenever weights are made, never written into anything, so that taking it back leaves
+nothing behind, and a reload that adds a service with a drained realserver finds it drained.
+
+The rule of the weight in force, in one place:
+
+1. The operator's weight, if one names the realserver, stands where the configured one
+   stood. Of several the one with the narrowest target counts; of equals the last.
+2. Health makes of it what it makes of a configured weight (``checker.pool``): never more.
+3. Any drain, disable or maintenance that names the realserver makes it 0.
+
+So the weight in force is min(what health leaves of the base, 0 if ordered out): an order
+never brings a dead realserver back, and health never ends an order.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lvsha.checker.pool import MAXIMUM_WEIGHT
+from lvsha.config.settings import RealServerSettings, ServiceSettings
+from lvsha.core.addr import endpoint_text
+from lvsha.core.errors import LvshaError
+from lvsha.core.instant import Instant, after, earliest, seconds
+from lvsha.core.machine import Event, Output
+
+LIMIT = 1000
+"""Overrides at once; one more is refused."""
+TEXT_LIMIT = 200
+"""Characters of an owner or a reason that are kept."""
+
+
+class OverrideRefused(LvshaError):
+    """It cannot be ordered; nothing has changed."""
+
+
+class OverrideKind(StrEnum):
+    """What an override does."""
+
+    WEIGHT = "weight"
+    """Another weight than the configured one."""
+    DRAIN = "drain"
+    """No new connections; out of the table when the old ones have ended, or at the deadline."""
+    DISABLE = "disable"
+    """No new connections; the old ones go on without an end."""
+    MAINTENANCE = "maintenance"
+    """As ``disable``, and nothing about it is a problem. Of a director: it takes no part in VRRP."""
+    PAUSE = "pause"
+    """Of a director: it takes no part in VRRP until ``resume``."""
+
+
+Place = tuple[str, str]
+"""Service and realserver, by their names."""
+
+OUT = frozenset({OverrideKind.DRAIN, OverrideKind.DISABLE, OverrideKind.MAINTENANCE})
+"""The kinds that leave a realserver no new connection."""
+OF_DIRECTOR = frozenset({OverrideKind.MAINTENANCE, OverrideKind.PAUSE})
+"""The kinds that a whole director can have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A realserver of one service or of all, a whole service, or (neither) this director."""
+
+    service: str | None = None
+    """A service's name."""
+    realserver: str | None = None
+    """A name, an address, or an address with its port."""
+
+    @property
+    def is_director(self) -> bool:
+        return self.service is None and self.realserver is None
+
+    def __str__(self) -> str:
+        if self.is_director:
+            return "director"
+        if self.realserver is None:
+            return f"service {self.service}"
+        return self.realserver if self.service is None else f"{self.service}/{self.realserver}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """One order."""
+
+    kind: OverrideKind
+    target: Target
+    weight: int | None = None
+    """Of a WEIGHT, 0-65535."""
+    owner: str = ""
+    reason: str = ""
+    node: str = ""
+    """The director that took the order."""
+    set_at: float = 0.0
+    """Seconds since 1970, as the other two."""
+    expires_at: float | None = None
+    """When it ends by itself; None: never."""
+    deadline_at: float | None = None
+    """Of a DRAIN: when what is left is cut off; None: never."""
+
+    @property
+    def key(self) -> tuple[OverrideKind, Target]:
+        """One of a kind per target; another takes its place."""
+        return (self.kind, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideSet(Event):
+    override: Override
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRemoved(Event):
+    override: Override
+    owner: str
+    """Who took it back."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideExpired(Event):
+    override: Override
+
+
+def realserver_names(realserver: RealServerSettings) -> frozenset[str]:
+    """Every way to name it: its name, its address, address and port."""
+    destination = realserver.destination
+    address = str(destination.address)
+    return frozenset((realserver.name, address, endpoint_text(destination.address, destination.port)))
+
+
+def service_names(service: ServiceSettings) -> frozenset[str]:
+    """Every way to name it: its name, ``TCP 10.0.0.10:80``, ``10.0.0.10:80``."""
+    key = service.service.key
+    names = {service.name, str(key)}
+    if key.address is not None:
+        names.add(endpoint_text(key.address, key.port))
+    return frozenset(names)
+
+
+def find_target(text: str, services: Sequence[ServiceSettings]) -> Target:
+    """What an operator means by ``text``: ``RS``, ``SERVICE`` or ``SERVICE/RS``.
+
+    Raises:
+        OverrideRefused: nothing has this name, or several things have.
+    """
+    found: dict[Target, None] = {}
+    for service in services:
+        names = service_names(service)
+        if text in names:
+            found[Target(service=service.name)] = None
+        prefixes = [f"{name}/" for name in names if text.startswith(f"{name}/")]
+        for realserver in service.realservers:
+            members = realserver_names(realserver)
+            if text in members:
+                found[Target(realserver=text)] = None
+            if any(text.removeprefix(prefix) in members for prefix in prefixes):
+                # By its name: the address of one may be the name of another.
+                found[Target(service=service.name, realserver=realserver.name)] = None
+    if not found:
+        raise OverrideRefused(
+            f"there is no service or realserver {text[:TEXT_LIMIT]!r}; `lvsha status` lists them"
+        )
+    if len(found) > 1:
+        names_of = ", ".join(str(target) for target in list(found)[:5])
+        raise OverrideRefused(f"{text!r} may be {names_of}: write SERVICE/REALSERVER")
+    return next(iter(found))
+
+
+class Overrides:
+    """The orders that stand. ``on_deadline`` ends those whose time is over."""
+
+    def __init__(self) -> None:
+        self._standing: dict[tuple[OverrideKind, Target], Override] = {}
+        self._ends: dict[tuple[OverrideKind, Target], Instant] = {}
+        self._cuts: dict[tuple[OverrideKind, Target], Instant] = {}
+        """The deadlines of drains. Instants, so that a wall clock that is set cuts nothing."""
+
+    def __iter__(self) -> Iterator[Override]:
+        return iter(tuple(self._standing.values()))
+
+    def __len__(self) -> int:
+        return len(self._standing)
+
+    # Inputs
+
+    def load(self, overrides: Iterable[Override], now: Instant, *, at: float) -> list[Output]:
+        """What stood when the last process ended; ``at``: the wall clock now."""
+        for override in list(overrides)[:LIMIT]:
+            self._keep(override, now, at)
+        return self.on_deadline(now)
+
+    def set(self, override: Override, now: Instant, *, at: float) -> list[Output]:
+        """Order it; one of the same kind and target is replaced.
+
+        Raises:
+            OverrideRefused: a weight out of range, a target of another sort, too many overrides.
+        """
+        if override.key not in self._standing and len(self._standing) >= LIMIT:
+            raise OverrideRefused(f"there are {LIMIT} overrides already: take some back first")
+        problem = _problem(override)
+        if problem:
+            raise OverrideRefused(problem)
+        override = replace(
+            override, owner=override.owner[:TEXT_LIMIT], reason=override.reason[:TEXT_LIMIT], set_at=at
+        )
+        self._keep(override, now, at)
+        return [OverrideSet(override)]
+
+    def remove(
+        self, kinds: Iterable[OverrideKind], target: Target, *, owner: str, reason: str = ""
+    ) -> list[Output]:
+        """Take orders back; those that do not stand are passed over."""
+        outputs: list[Output] = []
+        for kind in kinds:
+            override = self._standing.pop((kind, target), None)
+            self._ends.pop((kind, target), None)
+            self._cuts.pop((kind, target), None)
+            if override is not None:
+                outputs.append(OverrideRemoved(override, owner[:TEXT_LIMIT], reason[:TEXT_LIMIT]))
+        return outputs
+
+    @property
+    def deadline(self) -> Instant | None:
+        return earliest(*self._ends.values())
+
+    def on_deadline(self, now: Instant) -> list[Output]:
+        over = [key for key, end in self._ends.items() if end <= now]
+        outputs: list[Output] = []
+        for key in over:
+            del self._ends[key]
+            self._cuts.pop(key, None)
+            outputs.append(OverrideExpired(self._standing.pop(key)))
+        return outputs
+
+    # What follows from them
+
+    def resolve(self, services: Sequence[ServiceSettings]) -> dict[Place, tuple[Override, ...]]:
+        """Whom they name, and which name it; who is not named is left out."""
+        wanted = [each for each in self._standing.values() if not each.target.is_director]
+        if not wanted:
+            return {}
+        by_name: dict[str | None, list[Place]] = {}
+        by_service: dict[str, dict[str | None, list[Place]]] = {}
+        for service in services:
+            members = by_service.setdefault(service.name, {None: []})
+            for realserver in service.realservers:
+                place = (service.name, realserver.name)
+                members[None].append(place)
+                for name in realserver_names(realserver):
+                    by_name.setdefault(name, []).append(place)
+                    members.setdefault(name, []).append(place)
+        found: dict[Place, tuple[Override, ...]] = {}
+        for override in wanted:
+            target = override.target
+            members = by_name if target.service is None else by_service.get(target.service, {})
+            for place in members.get(target.realserver, ()):
+                found[place] = (*found.get(place, ()), override)
+        return found
+
+    @property
+    def of_director(self) -> tuple[Override, ...]:
+        """Those that name this director: while there is one it takes no part in VRRP."""
+        return tuple(each for each in self._standing.values() if each.target.is_director)
+
+    def cut_at(self, override: Override) -> Instant | None:
+        """When a drain's rest is cut off; None: never."""
+        return self._cuts.get(override.key)
+
+    def _keep(self, override: Override, now: Instant, at: float) -> None:
+        self._standing.pop(override.key, None)
+        self._standing[override.key] = override
+        self._ends.pop(override.key, None)
+        self._cuts.pop(override.key, None)
+        if override.expires_at is not None:
+            self._ends[override.key] = after(now, seconds(max(0.0, override.expires_at - at)))
+        if override.deadline_at is not None:
+            self._cuts[override.key] = after(now, seconds(max(0.0, override.deadline_at - at)))
+
+
+def _problem(override: Override) -> str:
+    has_weight = override.weight is not None and 0 <= override.weight <= MAXIMUM_WEIGHT
+    if override.kind is OverrideKind.WEIGHT and not has_weight:
+        return f"a weight is a number from 0 to {MAXIMUM_WEIGHT}"
+    if override.target.is_director and override.kind not in OF_DIRECTOR:
+        return f"a director has no {override.kind}: name a service or a realserver"
+    if not override.target.is_director and override.kind is OverrideKind.PAUSE:
+        return "only a director is paused; a realserver is disabled or drained"
+    return ""
+
+
+def is_out(overrides: Iterable[Override]) -> Override | None:
+    """The one that leaves its realserver no new connection; the newest of several."""
+    return max((each for each in overrides if each.kind in OUT), key=lambda each: each.set_at, default=None)
+
+
+def base_weight(overrides: Iterable[Override]) -> Override | None:
+    """The one whose weight stands in the configured one's place; None: the configured one stands."""
+    return max(
+        (each for each in overrides if each.kind is OverrideKind.WEIGHT),
+        key=lambda each: (
+            (each.target.realserver is not None) + (each.target.service is not None),
+            each.target.realserver is not None,
+            each.set_at,
+        ),
+        default=None,
+    )
