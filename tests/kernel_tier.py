@@ -1,10 +1,14 @@
 """Where the tests marked ``kernel`` run, and how their outcomes come home.
 
 They need root, namespaces of their own and a kernel with IPVS. The first of
-them starts ONE guest (``lvsha lab exec``: the host's kernel where it has
-``ip_vs``, else user-mode Linux), a second pytest runs all of the selected ones
-in there, and each report it makes is replayed here as the report of the item
-that stands for it: one closing line counts everything, with real outcomes.
+them starts the guests (``lvsha lab exec``: the host's kernel where it has
+``ip_vs``, else user-mode Linux, which has one processor, so there are two of
+them), a second pytest runs in each, and each report it makes is replayed here
+as the report of the item that stands for it: one closing line counts
+everything, with real outcomes.
+
+The guests share the work by the module: who makes its directory first runs it.
+One begins at the first module and the other at the last.
 
 The rule: nothing is green that did not run. A guest that cannot start, dies,
 hangs or forgets a test fails every test it owes, and says what its console
@@ -14,13 +18,14 @@ said last.
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -52,29 +57,65 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what runs a command inside a fresh guest",
     )
     group.addoption(
+        "--kernel-guests",
+        type=int,
+        default=min(2, len(os.sched_getaffinity(0))),
+        metavar="N",
+        help="how many guests share the tests; each keeps one processor busy (default: %(default)s)",
+    )
+    group.addoption(
         "--kernel-reports", metavar="FILE", help="write each report to FILE, for the host's pytest"
+    )
+    group.addoption(
+        "--kernel-claims", metavar="FOLDER", help="run only modules whose folder in FOLDER is ours to make"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    reports = config.getoption("--kernel-reports")
+    reports, claims = config.getoption("--kernel-reports"), config.getoption("--kernel-claims")
     if reports is not None:
-        config.pluginmanager.register(ReportWriter(config, Path(reports)), "lvsha-report-writer")
+        writer = ReportWriter(config, Path(reports), Path(claims) if claims is not None else None)
+        config.pluginmanager.register(writer, "lvsha-report-writer")
     if config.getoption("--kernel") == "guest":
         command = shlex.split(config.getoption("--kernel-guest"))
         config.pluginmanager.register(KernelTier(config, command), "lvsha-kernel-tier")
 
 
 class ReportWriter:
-    """The guest's half: every report is a line of JSON on the host's disk before the next test starts."""
+    """The guest's half: what begins and every report is a line of JSON on the host's disk at once."""
 
-    def __init__(self, config: pytest.Config, path: Path) -> None:
+    def __init__(self, config: pytest.Config, path: Path, claims: Path | None) -> None:
         self._config = config
         self._file = path.open("a", encoding="utf-8")
+        self._claims = claims
+        self._is_mine: dict[str, bool] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        module = module_of(item.nodeid)
+        if module not in self._is_mine:
+            self._is_mine[module] = self._claim(module)
+        if not self._is_mine[module]:
+            return True  # another guest runs it
+        self._write({"begins": item.nodeid})
+        return None
+
+    def _claim(self, module: str) -> bool:
+        if self._claims is None:
+            return True
+        try:
+            # The host's mkdir decides; opening a file is not exclusive across guests.
+            os.mkdir(self._claims / module.replace("/", "."))
+        except FileExistsError:
+            return False
+        return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._file.write(json.dumps(data) + "\n")
+        self._write({"report": data})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         # The guest's kernel keeps dirty pages to itself until it is asked.
         os.fsync(self._file.fileno())
@@ -86,25 +127,35 @@ class ReportWriter:
 class Guest:
     """One running guest and the reports it has sent so far."""
 
-    def __init__(self, config: pytest.Config, command: Sequence[str], nodeids: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        command: Sequence[str],
+        nodeids: Sequence[str],
+        *,
+        stem: Path,
+        claims: Path,
+    ) -> None:
         self._config = config
-        directory = config.rootpath / "build" / "kernel-tier"
-        directory.mkdir(parents=True, exist_ok=True)
-        # One set of files per process: two runs in one checkout do not mix.
-        stem = directory / str(os.getpid())
         self._arguments = stem.with_suffix(".args")
         self._arguments.write_text("\n".join(nodeids) + "\n", encoding="utf-8")
         self._report_path = stem.with_suffix(".reports")
         self._report_path.write_text("", encoding="utf-8")
         self._console_path = stem.with_suffix(".console")
-        self._reports: dict[str, list[pytest.TestReport]] = {}
         self._stream: IO[str] = self._report_path.open(encoding="utf-8")
         self._partial = ""
+        self.reports: dict[str, list[pytest.TestReport]] = {}
+        self.modules: set[str] = set()
+        """Those it has begun."""
+        self.running: str | None = None
+        self.since = time.monotonic()
+        """Of ``running``, or of its end."""
+        self.is_over = False
         pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kernel=here"]
-        pytest_command += [f"--kernel-reports={self._report_path}", f"@{self._arguments}"]
+        pytest_command += [f"--kernel-reports={self._report_path}", f"--kernel-claims={claims}"]
         with self._console_path.open("wb") as console:
             self._process = subprocess.Popen(
-                [*command, *pytest_command],
+                [*command, *pytest_command, f"@{self._arguments}"],
                 cwd=config.rootpath,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -112,30 +163,25 @@ class Guest:
                 start_new_session=True,
             )
 
-    def reports_of(self, nodeid: str, limit_s: float) -> list[pytest.TestReport]:
-        """Wait for all reports of one test; fewer than all when the guest ended or took too long."""
-        give_up = time.monotonic() + limit_s
-        while True:
-            ended = self._process.poll() is not None
-            self._read()
-            reports = self._reports.get(nodeid, [])
-            if reports and reports[-1].when == "teardown":
-                return reports
-            if ended:
-                return reports
-            if time.monotonic() > give_up:
-                self.stop()
-                return reports
-            time.sleep(0.05)
-
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take what it has written up to now."""
+        is_over = self._process.poll() is not None
         self._partial += self._stream.read()
         *lines, self._partial = self._partial.split("\n")
-        for line in lines:
-            report = self._config.hook.pytest_report_from_serializable(
-                config=self._config, data=json.loads(line)
-            )
-            self._reports.setdefault(report.nodeid, []).append(report)
+        for line in map(json.loads, lines):
+            if "begins" in line:
+                self.running = line["begins"]
+                self.modules.add(module_of(line["begins"]))
+            else:
+                report = self._config.hook.pytest_report_from_serializable(
+                    config=self._config, data=line["report"]
+                )
+                self.reports.setdefault(report.nodeid, []).append(report)
+                if report.when != "teardown":
+                    continue
+                self.running = None
+            self.since = time.monotonic()
+        self.is_over = is_over
 
     def how_it_ended(self) -> str:
         """What a reader needs who finds tests without an outcome."""
@@ -163,14 +209,17 @@ class Guest:
 
 
 class KernelTier:
-    """The host's half: stands in for the tests that run in the guest."""
+    """The host's half: stands in for the tests that run in the guests."""
 
     def __init__(self, config: pytest.Config, command: Sequence[str]) -> None:
         self._config = config
         self._command = command
-        self._guest: Guest | None = None
-        self._broken_since: str | None = None
-        """The first test that the guest owed and did not report."""
+        self._guests: list[Guest] = []
+        # One set of files per process: two runs in one checkout do not mix.
+        self._folder = config.rootpath / "build" / "kernel-tier" / str(os.getpid())
+        self._limits: dict[str, float] = {}
+        self._broken: dict[Guest, str] = {}
+        """Guests that owe an outcome, and the first test that they owe."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -181,6 +230,8 @@ class KernelTier:
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         if not is_kernel_test(item):
             return None
+        if not self._guests:
+            self._start([each for each in item.session.items if is_kernel_test(each)])
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._outcome(item):
@@ -193,25 +244,60 @@ class KernelTier:
         # The guest's pytest holds the test to its time limit; this one waits longer, and ends the guest.
         return True if is_kernel_test(item) else None
 
+    def _start(self, items: Sequence[pytest.Item]) -> None:
+        self._limits = {item.nodeid: time_limit_s(item) for item in items}
+        modules: dict[str, list[str]] = {}
+        for item in items:
+            modules.setdefault(module_of(item.nodeid), []).append(item.nodeid)
+        claims = self._folder / "claims"
+        claims.mkdir(parents=True)
+        orders = [list(modules.values()), list(reversed(modules.values()))]
+        for number in range(min(self._config.getoption("--kernel-guests"), len(modules))):
+            nodeids = [nodeid for module in orders[number % 2] for nodeid in module]
+            stem = self._folder / f"guest-{number}"
+            self._guests.append(Guest(self._config, self._command, nodeids, stem=stem, claims=claims))
+
     def _outcome(self, item: pytest.Item) -> list[pytest.TestReport]:
-        if self._broken_since is not None:
-            return [failed(item, f"not run: the guest ended at {self._broken_since}")]
-        if self._guest is None:
-            owed = [each.nodeid for each in item.session.items if is_kernel_test(each)]
-            self._guest = Guest(self._config, self._command, owed)
-            limit_s = BOOT_S + time_limit_s(item)
-        else:
-            limit_s = time_limit_s(item)
-        reports = self._guest.reports_of(item.nodeid, limit_s=limit_s + GRACE_S)
-        if reports and reports[-1].when == "teardown":
-            return reports
-        self._broken_since = item.nodeid
-        return [failed(item, f"no outcome came out of the guest; {self._guest.how_it_ended()}")]
+        module = module_of(item.nodeid)
+        while True:
+            for guest in self._guests:
+                guest.read()
+                if self._is_overdue(guest, time_limit_s(item)):
+                    guest.stop()
+                reports = guest.reports.get(item.nodeid, [])
+                if reports and reports[-1].when == "teardown":
+                    return reports
+                if guest.is_over and module in guest.modules:
+                    return [self._owed(guest, item)]
+            if all(guest.is_over for guest in self._guests):
+                return [self._owed(self._guests[-1], item)]
+            time.sleep(0.05)
+
+    def _is_overdue(self, guest: Guest, usual_s: float) -> bool:
+        if guest.is_over:
+            return False
+        limit_s = BOOT_S + usual_s if guest.running is None else self._limits[guest.running]
+        if guest.running is None and any(other.running for other in self._guests):
+            return False  # nothing is left for it
+        return time.monotonic() - guest.since > limit_s + GRACE_S
+
+    def _owed(self, guest: Guest, item: pytest.Item) -> pytest.TestReport:
+        if guest in self._broken:
+            return failed(item, f"not run: the guest ended at {self._broken[guest]}")
+        self._broken[guest] = item.nodeid
+        return failed(item, f"no outcome came out of the guest; {guest.how_it_ended()}")
 
     def pytest_sessionfinish(self) -> None:
-        if self._guest is not None:
-            self._guest.stop()
-            self._guest.close(keep=self._broken_since is not None)
+        for guest in self._guests:
+            guest.stop()
+            guest.close(keep=bool(self._broken))
+        if self._guests and not self._broken:
+            shutil.rmtree(self._folder)
+
+
+def module_of(nodeid: str) -> str:
+    """``tests/kernel/test_x.py`` of ``tests/kernel/test_x.py::test_y[1]``."""
+    return nodeid.partition("::")[0]
 
 
 def is_kernel_test(item: pytest.Item) -> bool:

@@ -122,3 +122,41 @@ def test_first_failure_ends_the_guest_with_exitfirst(inner: pytest.Pytester) -> 
     result = inner.runpytest_inprocess(RUNS_IT, "-x")
 
     result.assert_outcomes(passed=2, failed=1)
+
+
+MODULE = """
+import os, pathlib, pytest
+pytestmark = pytest.mark.kernel
+@pytest.mark.parametrize("number", range(3))
+def test_number(number): {body}
+"""
+
+
+def test_guests_share_the_modules_and_run_each_once(pytester: pytest.Pytester) -> None:
+    pytester.makeini(INI)
+    pytester.makeconftest(CONFTEST)
+    body = "pathlib.Path('ran').open('a').write(f'{__name__} {number} {os.getppid()}\\n')"
+    names = [f"test_module_{number}" for number in range(6)]
+    pytester.makepyfile(**dict.fromkeys(names, MODULE.format(body=body)))
+
+    result = pytester.runpytest_inprocess(RUNS_IT, "--kernel-guests=2")
+
+    result.assert_outcomes(passed=18)
+    ran = [line.split() for line in (pytester.path / "ran").read_text().splitlines()]
+    assert sorted((name, int(number)) for name, number, _ in ran) == [
+        (name, number) for name in names for number in range(3)
+    ]
+
+
+def test_what_a_dead_guest_had_begun_fails_and_the_other_runs_the_rest(pytester: pytest.Pytester) -> None:
+    pytester.makeini(INI)
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(
+        test_a=MODULE.format(body="os._exit(0) if number == 1 else None"),
+        test_b=MODULE.format(body="pass"),
+        test_c=MODULE.format(body="pass"),
+    )
+
+    result = pytester.runpytest_inprocess(RUNS_IT, "--kernel-guests=2")
+
+    result.assert_outcomes(passed=7, failed=2)
