@@ -17,7 +17,8 @@ from lvsha.core.instant import Instant
 
 _SLOT = struct.Struct("<48s8sqq")
 _SLOTS = 256
-_SIZE = _SLOT.size * _SLOTS
+_NUMBER = struct.Struct("<q")
+_SIZE = _SLOT.size * _SLOTS + _NUMBER.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,16 @@ class BlackBox:
             if slot is None:
                 return
         _SLOT.pack_into(self._map, slot * _SLOT.size, _key(router), state.encode()[:8], alive, since)
+
+    @property
+    def last_number(self) -> int:
+        """``ReplayGuard.last``; 0: no advert was authenticated yet."""
+        (number,) = _NUMBER.unpack_from(self._map, _SLOT.size * _SLOTS)
+        return int(number)
+
+    @last_number.setter
+    def last_number(self, number: int) -> None:
+        _NUMBER.pack_into(self._map, _SLOT.size * _SLOTS, number)
 
     def close(self) -> None:
         self._map.close()

@@ -18,11 +18,13 @@ import contextlib
 import gc
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
+from lvsha.agent.auth_files import AuthFiles
 from lvsha.agent.blackbox import BlackBox
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.ipc import IpcServer, Message
@@ -30,8 +32,8 @@ from lvsha.agent.journal import Journal, plain
 from lvsha.agent.links import InterfaceTable
 from lvsha.agent.recording import Recording
 from lvsha.config.settings import Settings
-from lvsha.core.errors import DecodeError, KernelError
-from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest, to_seconds
+from lvsha.core.errors import ConfigErrors, DecodeError, KernelError
+from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant, after, earliest, to_seconds
 from lvsha.core.machine import Action, Event, Output
 from lvsha.director.status import peers_status
 from lvsha.io.capabilities import Capability, require_capabilities
@@ -56,6 +58,7 @@ from lvsha.vrrp.outputs import (
     StopAnnouncing,
 )
 from lvsha.vrrp.record import RecordedRouter
+from lvsha.vrrp.replay import ReplayGuard
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.track import Judgement, TrackKind, judge
@@ -77,9 +80,19 @@ _FLUSH_DEADLINE = 500 * MILLISECOND
 class _Port:
     """The sockets of one interface and family, and who listens there."""
 
-    def __init__(self, interface: str, index: int, family: int, routers: Sequence[RouterSettings]) -> None:
+    def __init__(
+        self,
+        interface: str,
+        index: int,
+        family: int,
+        routers: Sequence[RouterSettings],
+        *,
+        keys: AuthFiles,
+        guard: ReplayGuard,
+    ) -> None:
         self.index = index
-        self.endpoint = Endpoint(interface=interface, family=family)
+        self.endpoint = Endpoint(interface=interface, family=family, guard=guard)
+        self._keys = keys
         self._names: tuple[str, ...] = ()
         self.serve(routers)
         self.conflicts = ConflictWatch(own_macs=frozenset())
@@ -92,7 +105,7 @@ class _Port:
         for name in self._names:
             self.endpoint.remove(name)
         for router in routers:
-            self.endpoint.put(router)
+            self.endpoint.put(router, self._keys.of(router))
         self._names = tuple(router.name for router in routers)
 
     def close(self) -> None:
@@ -120,6 +133,11 @@ class Vrrpd:
         self.routes = RouteSocket()
         self.monitor = RouteMonitor()
         self.blackbox = BlackBox(run_dir / "vrrpd.state")
+        self.keys = AuthFiles()
+        self.keys.read(settings.routers)
+        self.guard = ReplayGuard(
+            wall=time.time_ns() // MICROSECOND, now=monotonic(), last=self.blackbox.last_number
+        )
         self.interfaces = InterfaceTable(self.routes)
         self.routers: dict[str, VirtualRouter] = {}
         self.ports: dict[tuple[str, int], _Port] = {}
@@ -428,6 +446,12 @@ class Vrrpd:
 
     def _reload(self, settings: Settings) -> None:
         now = monotonic()
+        try:
+            self.keys.read(settings.routers)
+        except ConfigErrors as refusal:
+            for problem in refusal.problems:
+                self.journal.write("vrrp.reload_refused", problem=str(problem))
+            return
         wanted = {router.name: router for router in settings.routers}
         for name in list(self.routers):
             router = self.routers[name]
@@ -455,6 +479,7 @@ class Vrrpd:
         for left in (self.own_faults, self.faults, self.offsets, self._starting):
             for name in set(left) - set(self.routers):
                 del left[name]
+        self.keys.keep(settings.routers)
         self._regroup()
         self._look(now)
         self.journal.write("vrrp.reloaded", routers=len(self.routers))
@@ -523,6 +548,8 @@ class Vrrpd:
         advert = router.advertisement(priority)
         group = VRRP_GROUP_4 if settings.family == 4 else VRRP_GROUP_6
         destinations = settings.unicast_peers or (ip_address(group),)
+        keys = self.keys.of(settings)
+        number = self.guard.next(monotonic()) if keys is not None else 0
         errno = 0
         reached = False
         for destination in destinations:
@@ -530,6 +557,8 @@ class Vrrpd:
                 payload = encode_advertisement(
                     advert, source=source, destination=destination, checksum=settings.checksum
                 )
+                if keys is not None:
+                    payload = keys.seal(payload, number, source=source, destination=destination)
                 port.socket.send(payload, source, destination)
                 reached = True
             except OSError as error:
@@ -644,7 +673,7 @@ class Vrrpd:
 
     def _open_port(self, settings: RouterSettings, index: int) -> _Port:
         here = self._routers_at(settings.interface, settings.family)
-        port = _Port(settings.interface, index, settings.family, here)
+        port = _Port(settings.interface, index, settings.family, here, keys=self.keys, guard=self.guard)
         self.ports[(settings.interface, settings.family)] = port
         self.reactor.watch(port.socket.fileno(), lambda: self._on_packets(port))
         if port.arp is not None:
@@ -664,6 +693,7 @@ class Vrrpd:
     # What we look like
 
     def _note(self, router: VirtualRouter, now: Instant) -> None:
+        self.blackbox.last_number = self.guard.last
         self.blackbox.note(router.settings.name, router.state, alive=now, since=router.since)
 
     def _tell(self, entry: dict[str, Any]) -> None:

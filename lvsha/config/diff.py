@@ -198,7 +198,7 @@ def _routers(old: Settings, new: Settings) -> Iterator[Change]:
                 effect, advice = Effect.ROLE, "becomes another virtual router; change the backup first"
             elif key in ("addresses", "excluded_addresses") and loses:
                 effect = Effect.CONNECTIONS
-            elif key in ("version", "password"):
+            elif key in ("version", "password", "authentication"):
                 effect, advice = Effect.ROLE, "the other director refuses our adverts until it has it too"
             yield Change(
                 kind=Kind.CHANGED,

@@ -70,7 +70,6 @@ OTHER_WORDS = {
     "unicast_src_ip": "source_address",
     "mcast_src_ip": "source_address",
     "auth_pass": "password",
-    "authentication": "password",
     "state": "priority",
     "vrrp_instance": "vrrp",
     "virtual_server": "service",

@@ -202,6 +202,7 @@ SPARE_KEYS = frozenset(
         *("scheduler", "scheduler_flags"),
         *("name", "check", "sorry", "quorum", "hysteresis", "quorum_unit", "on_failure"),
         *("minimum_pooled_percent", "slow_start", "garp", "password", "advert_interval", "preempt"),
+        *("authentication", "key_file"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "lease", "priority"),
         *("startup_delay", "track", "group", "hook", "hook_timeout", "hook_repeat"),
     }

@@ -1,6 +1,6 @@
 """[[vrrp]] to the virtual routers of one director, and what shows only when directors are compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from lvsha.config.lines import Path
 from lvsha.config.schema import duration_text
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
-from lvsha.vrrp.settings import GarpSettings, RouterSettings
+from lvsha.vrrp.settings import Authentication, GarpSettings, RouterSettings
 from lvsha.vrrp.settings import problems as router_problems
 from lvsha.vrrp.track import TrackKind, TrackSettings
 from lvsha.wire.arp import ArpForm
@@ -26,8 +26,8 @@ FASTEST_CALM_ADVERT = 30 * MILLISECOND
 """Below this three lost ticks of a busy machine look like a dead director."""
 SHORTEST_LOOK = 100 * MILLISECOND
 """At what is tracked."""
-ADVERT_ADDRESSES_V6 = 90
-"""What fits an IPv6 advert on an Ethernet of 1,500 bytes: (1500 - 40 - 8) / 16."""
+ADVERT_ADDRESSES_V6 = 88
+"""What fits an IPv6 advert on an Ethernet of 1,500 bytes: (1500 - 40 - 8 - 32) / 16."""
 
 
 class Routers:
@@ -117,6 +117,7 @@ class Routers:
             )
         peers, source = self._unicast(path, vrrp, node, family)
         garp = pick(vrrp, defaults, "garp")
+        authentication, key_file = self._authentication(vrrp, where)
         router = RouterSettings(
             name=vrrp.name or f"{interface}-{vrrp.vrid}",
             interface=interface,
@@ -133,6 +134,8 @@ class Routers:
             min_ttl=pick(vrrp, defaults, "min_ttl"),
             source_address=source,
             password=pick(vrrp, defaults, "password"),
+            authentication=authentication,
+            key_file=key_file,
             checksum=ChecksumForm(pick(vrrp, defaults, "checksum")),
             strict_addresses=pick(vrrp, defaults, "strict_addresses"),
             no_address_detection=pick(vrrp, defaults, "no_address_detection"),
@@ -154,6 +157,24 @@ class Routers:
         )
         self._check_router(path, vrrp, router, where)
         return router
+
+    def _authentication(
+        self, vrrp: schema.Vrrp, where: Callable[[str], Path]
+    ) -> tuple[Authentication, str | None]:
+        """Whoever has a key has directors that are all lvsha, and wants it used."""
+        document = self._context.document
+        wanted = pick(vrrp, document.defaults.vrrp, "authentication")
+        own = pick(vrrp, document.defaults.vrrp, "key_file")
+        key_file = own or document.sync.relay.key_file
+        if wanted is None:
+            wanted = Authentication.NONE if key_file is None else Authentication.HMAC
+        elif wanted == Authentication.NONE:
+            if own is not None:
+                self._findings.warning(
+                    where("key_file"), "has no effect without authentication", 'authentication = "hmac"'
+                )
+            key_file = None
+        return Authentication(wanted), key_file
 
     def _tracks(self, path: Path, tables: Sequence[schema.Track]) -> tuple[TrackSettings, ...]:
         """``track``; what names nothing, or two things, is an error and left out."""

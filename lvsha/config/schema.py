@@ -526,6 +526,22 @@ class VrrpDefaults(Table):
         ),
         json_schema_extra={"secret": True},
     )
+    authentication: Literal["none", "permissive", "hmac"] | None = Field(
+        default=None,
+        description=(
+            "Adverts end with a code that only holders of a key can make, and are taken once"
+            " (`proto/lvsha_vrrp_auth.md`). `permissive` takes adverts without one, too: for the time in"
+            ' which directors are changed one by one. Default: `"hmac"` where there is a `key_file`, here or'
+            ' in `[sync.relay]`, else `"none"`. With keepalived as a peer only `"none"` works.'
+        ),
+    )
+    key_file: Directory | None = Field(
+        default=None,
+        description=(
+            "Keys of `authentication`, as in `[sync.relay]`: one a line, the first is sent with, all are"
+            " accepted. Default: the relay's."
+        ),
+    )
     min_ttl: int = Field(
         default=255,
         ge=1,

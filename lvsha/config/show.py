@@ -147,6 +147,8 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "min_ttl": router.min_ttl,
             "source_address": _of_node(settings, router.source_address),
             "password": MASK if masked and password is not None else password,
+            "authentication": str(router.authentication),
+            "key_file": router.key_file,
             "checksum": str(router.checksum),
             "strict_addresses": router.strict_addresses,
             "no_address_detection": router.no_address_detection,

@@ -47,6 +47,11 @@ class DropReason(StrEnum):
     UNKNOWN_PEER = "unknown_peer"
     OWN_PACKET = "own_packet"
 
+    # Authenticated adverts, proto/lvsha_vrrp_auth.md; and AUTH_FAILED, UNKNOWN_KEY, REPLAYED
+    UNAUTHENTICATED = "unauthenticated"
+    STALE = "stale"
+    """Older than a minute, and nothing newer was ever heard of its sender."""
+
     # IPVS synchronisation, kernel-sync section 1.8
     BAD_MESSAGE_SIZE = "bad_message_size"
     """The size field differs from the datagram's length."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
 from lvsha.core.addr import Address
-from lvsha.core.instant import Instant, earliest, to_seconds
+from lvsha.core.instant import MICROSECOND, Instant, earliest, to_seconds
 from lvsha.core.machine import Action, Event, Output
 from lvsha.sim.network import Claim, Datagram, Frame, Network
 from lvsha.sim.world import World
@@ -31,15 +31,20 @@ from lvsha.vrrp.outputs import (
     SendNeighborAdvertisement,
     StopAnnouncing,
 )
+from lvsha.vrrp.replay import ReplayGuard
 from lvsha.vrrp.router import VirtualRouter
-from lvsha.vrrp.settings import Prefix, RouterSettings
+from lvsha.vrrp.settings import Authentication, Prefix, RouterSettings
 from lvsha.vrrp.transitions import State
 from lvsha.wire.arp import ArpPacket
 from lvsha.wire.ndisc import NeighborAdvertisement
 from lvsha.wire.vrrp import GROUP_IPV4, GROUP_IPV6, TTL, encode_advertisement
+from lvsha.wire.vrrp_auth import AuthKeys
 
 INBOX = 256
 """Datagrams that wait for a process that stands still; what comes then is lost, as in a socket buffer."""
+
+_EPOCH = 1_800_000_000_000_000
+"""Where every wall clock begins: microseconds, in 2027."""
 
 
 @dataclass(slots=True)
@@ -73,7 +78,9 @@ class Director:
         world: World,
         network: Network,
         log: Callable[[str, Output], None],
+        keys: AuthKeys | None = None,
     ) -> None:
+        """``keys``: for routers that authenticate their adverts."""
         self.name = name
         self.address = address
         self.settings = routers
@@ -92,15 +99,25 @@ class Director:
         self._world = world
         self._network = network
         self._log = log
+        self._keys = keys
+        self.wall_error = 0
+        """Microseconds that the wall clock is ahead when the process starts."""
+        self._numbers = self._guard_of(0)
         self._endpoint = Endpoint(interface=routers[0].interface, family=routers[0].family)
         self._conflicts = ConflictWatch(own_macs=frozenset())
         self._last_words: dict[str, _LastWords] = {}
+        self._last_number = 0
         self._armed: Instant | None = None
         self._said: dict[tuple[RouterSettings, int, Address], Datagram] = {}
         """Adverts repeat: each is encoded once."""
         network.attach(name, address, self._arrive)
 
     # What happens to it
+
+    @property
+    def remembers(self) -> bool:
+        """It runs, or has run since it was booted, and has sent or taken an authenticated advert."""
+        return self._last_number > 0
 
     @property
     def is_running(self) -> bool:
@@ -113,11 +130,14 @@ class Director:
         now = self._world.now
         self.announcer = Announcer()
         self.leases = Leases()
-        self._endpoint = Endpoint(interface=self.settings[0].interface, family=self.settings[0].family)
+        self._numbers = self._guard_of(self._last_number)
+        self._endpoint = Endpoint(
+            interface=self.settings[0].interface, family=self.settings[0].family, guard=self._numbers
+        )
         self._endpoint.own_addresses = frozenset({self.address})
         self._conflicts = ConflictWatch(own_macs=frozenset({mac_of(self.name)}))
         for settings in self.settings:
-            self._endpoint.put(settings)
+            self._endpoint.put(settings, self._keys)
             router = VirtualRouter(settings)
             self.routers[settings.name] = router
             words = self._last_words.get(settings.name)
@@ -144,6 +164,7 @@ class Director:
         self.kill()
         self.kernel = Kernel(bound=set())
         self._last_words = {}
+        self._last_number = 0
 
     def freeze(self) -> None:
         """SIGSTOP, or a host too busy to run us: packets wait, the kernel goes on answering ARP."""
@@ -182,7 +203,7 @@ class Director:
         for settings in self.settings:
             router = self.routers.get(settings.name)
             if router is not None:
-                self._endpoint.put(settings)
+                self._endpoint.put(settings, self._keys)
                 self._perform(router, router.reconfigure(settings, self._world.now))
         self._arm()
 
@@ -322,6 +343,7 @@ class Director:
         held = settings.bound_addresses if router.holds_addresses else ()
         self.leases.hold(settings.name, held, settings.lease, now)
         self._last_words[settings.name] = _LastWords(router.state, now)
+        self._last_number = self._numbers.last
 
     def _carry_out(self, router: VirtualRouter, action: Action) -> int:
         """Its errno; 0: done."""
@@ -389,6 +411,8 @@ class Director:
             return 100  # ENETDOWN
         settings = router.settings
         group: Address = GROUP_IPV4 if settings.family == 4 else GROUP_IPV6
+        seals = settings.authentication is not Authentication.NONE
+        number = self._numbers.next(self._world.now) if seals else 0
         for destination in settings.unicast_peers or (group,):
             key = (settings, priority, destination)
             datagram = self._said.get(key)
@@ -400,8 +424,18 @@ class Director:
                     checksum=settings.checksum,
                 )
                 datagram = self._said[key] = Datagram(self.address, destination, TTL, payload)
-            self._network.send(self.name, datagram)
+            self._network.send(self.name, self._sealed(datagram, number) if seals else datagram)
         return 0
+
+    def _sealed(self, datagram: Datagram, number: int) -> Datagram:
+        assert self._keys is not None, "the endpoint asks for them"
+        source, destination = datagram.source, datagram.destination
+        payload = self._keys.seal(datagram.payload, number, source=source, destination=destination)
+        return replace(datagram, payload=payload)
+
+    def _guard_of(self, last: int) -> ReplayGuard:
+        now = self._world.now
+        return ReplayGuard(wall=_EPOCH + now // MICROSECOND + self.wall_error, now=now, last=last)
 
 
 def mac_of(node: str) -> bytes:

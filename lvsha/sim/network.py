@@ -60,6 +60,8 @@ class Network:
         self.cuts: set[tuple[str, str]] = set()
         """From, to."""
         self.carried = 0
+        self.tap: Callable[[Datagram], None] | None = None
+        """Hears every datagram that is sent."""
         self._world = world
         self._dice = dice
         self._nodes: dict[str, Callable[[Frame], None]] = {}
@@ -95,12 +97,23 @@ class Network:
     def send(self, node: str, frame: Frame) -> None:
         """To the others, or to the one whose address it is for."""
         self.carried += 1
+        if self.tap is not None and isinstance(frame, Datagram):
+            self.tap(frame)
         only = self._addresses.get(frame.destination) if isinstance(frame, Datagram) else None
         for other, receive in self._nodes.items():
             if other != node and only in (None, other):
                 self._carry(node, other, lambda receive=receive: receive(frame))  # type: ignore[misc]
         if isinstance(frame, Claim):
             self._carry(node, GATEWAY, lambda: self.beliefs.__setitem__(frame.address, frame.node))
+
+    def forge(self, frame: Datagram) -> None:
+        """Somebody else's frame reaches everybody whom it is for; nobody but its source knows that it is not
+        the source's."""
+        only = self._addresses.get(frame.destination)
+        source = self._addresses.get(frame.source)
+        for other, receive in self._nodes.items():
+            if only in (None, other) and other != source:
+                self._world.at(self._world.now, lambda receive=receive: receive(frame))  # type: ignore[misc]
 
     def _carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
         if (source, destination) in self.cuts:

@@ -30,18 +30,24 @@ from lvsha.core.addr import Address
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant, to_seconds
 from lvsha.core.machine import Output
 from lvsha.sim.director import INBOX, Director, line
-from lvsha.sim.network import CALM, Network, Weather
+from lvsha.sim.network import CALM, Datagram, Network, Weather
 from lvsha.sim.world import World
 from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement
 from lvsha.vrrp.router import PENANCE, RETRY_LAST
-from lvsha.vrrp.settings import GarpSettings, Prefix, RouterSettings
+from lvsha.vrrp.settings import Authentication, GarpSettings, Prefix, RouterSettings
 from lvsha.vrrp.transitions import Phase, State
+from lvsha.wire.vrrp_auth import AuthKeys
 
 KEPT = 60
 """Lines of the transcript's end that a failure shows."""
 
 
+_KEYS = AuthKeys([bytes(range(32))])
 _GARP = GarpSettings(refresh=2 * SECOND)
+
+
+RECORDED = 40
+"""Adverts that an attacker writes down."""
 
 
 class Broken(Exception):
@@ -107,6 +113,9 @@ class _Life:
         delay = dice.choice([0, 0, 2 * SECOND])
         lease = dice.choice([0, 2 * SECOND, 3 * SECOND])
         unicast = dice.random() < 0.3
+        self.authenticates = dice.random() < 0.4
+        self.recorded: list[Datagram] = []
+        """What an attacker has heard, some of it."""
         return [
             Director(
                 name="abc"[number],
@@ -126,8 +135,11 @@ class _Life:
                         lease=lease,
                         garp=_GARP,
                         unicast_peers=tuple(a for a in own if a != own[number]) if unicast else (),
+                        authentication=Authentication.HMAC if self.authenticates else Authentication.NONE,
+                        key_file="keys" if self.authenticates else None,
                     ),
                 ),
+                keys=_KEYS if self.authenticates else None,
                 world=self.world,
                 network=self.network,
                 log=self._log,
@@ -155,6 +167,17 @@ class _Life:
 
     def _note(self, text: str) -> None:
         self.lines.append(f"{to_seconds(self.world.now):.3f} -- {text}")
+
+    def record(self, datagram: Datagram) -> None:
+        """The tap of an attacker."""
+        if len(self.recorded) < RECORDED:
+            self.recorded.append(datagram)
+
+    def boot(self, director: Director) -> None:
+        """Start it. A reboot takes longer than the minute in which what was recorded could deceive it."""
+        if not director.remembers:
+            self.recorded.clear()
+        director.start()
 
     # Living
 
@@ -188,7 +211,7 @@ class _Life:
             director.lag = 0
             director.set_link(True)
             director.thaw()
-            director.start()
+            self.boot(director)
             director.resume()
         self._changed = True
         self.world.advance(2 * _GARP.refresh + 10 * self.down + PENANCE)
@@ -308,7 +331,7 @@ def _kill(life: _Life, director: Director) -> str:
 
 
 def _start(life: _Life, director: Director) -> str:
-    director.start()
+    life.boot(director)
     return f"start {director.name}"
 
 
@@ -368,9 +391,35 @@ def _tamper(life: _Life, director: Director) -> str:
     return f"{'bind' if bound else 'unbind'} {director.name} {prefix}"
 
 
+def _record(life: _Life, director: Director) -> str:
+    """An attacker begins, or ends, to write down what passes; with authentication only: else it would win."""
+    if not life.authenticates:
+        return "nothing"
+    life.network.tap = None if life.network.tap else life.record
+    return f"the attacker {'listens' if life.network.tap else 'has heard enough'}"
+
+
+def _replay(life: _Life, director: Director) -> str:
+    """All that was written down is sent again, as fast as it came or at once."""
+    pause = life.dice.choice([0, director.settings[0].advert_interval])
+    for number, datagram in enumerate(life.recorded):
+        life.world.at(
+            Instant(life.world.now + number * pause),
+            lambda it=datagram: life.network.forge(it),  # type: ignore[misc]
+        )
+    return f"the attacker sends {len(life.recorded)} recorded adverts again"
+
+
+def _clock(life: _Life, director: Director) -> str:
+    """Its wall clock is wrong when it starts the next time."""
+    director.wall_error = life.dice.choice([0, -3600, -1_000_000_000, 50, 3600]) * 1_000_000
+    return f"clock {director.name} {director.wall_error // 1_000_000} s"
+
+
 _MISFORTUNES: tuple[Callable[[_Life, Director], str], ...] = (
     *(_weather, _calm, _calm, _cut, _partition, _power, _kill, _start, _start, _start, _restart),
     *(_stall, _stall, _lag, _link, _link, _refuse, _refuse, _release, _resume, _resume, _priority, _tamper),
+    *(_record, _replay, _replay, _clock),
 )
 
 

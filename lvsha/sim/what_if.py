@@ -17,7 +17,7 @@ from lvsha.core.addr import Address
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.sim.director import Director
 from lvsha.sim.transcript import Transcript, TranscriptError, duration
-from lvsha.vrrp.settings import RouterSettings
+from lvsha.vrrp.settings import Authentication, RouterSettings
 
 _FAULT = re.compile(r"(?:(?P<at>[0-9.]+(?:us|ms|s|m|h)):\s*)?(?P<command>\S.*)")
 
@@ -113,6 +113,7 @@ class _Played:
                         router,
                         interface="net",
                         startup_delay=0,
+                        authentication=Authentication.NONE,
                         unicast_peers=unicast if router.unicast_peers else (),
                     ),
                 ),

@@ -21,7 +21,8 @@ from lvsha.core.instant import Instant, to_seconds
 from lvsha.core.machine import Event
 from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.outputs import AdvertisementDropped, PeerDisagrees
-from lvsha.vrrp.settings import OWNER_PRIORITY, RouterSettings
+from lvsha.vrrp.replay import ReplayGuard
+from lvsha.vrrp.settings import OWNER_PRIORITY, Authentication, RouterSettings
 from lvsha.wire.vrrp import (
     TTL,
     Advertisement,
@@ -29,6 +30,7 @@ from lvsha.wire.vrrp import (
     checksum_form,
     decode_advertisement,
 )
+from lvsha.wire.vrrp_auth import AuthKeys, Trailer, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ class Received:
     events: tuple[Event, ...]
 
 
-_Packet = tuple[bytes, Address, Address, int]
+_Packet = tuple[bytes, bool, Address, Address, int]
+"""Message, whether it has a trailer, source, destination, TTL."""
 
 
 class _Refused(Exception):
@@ -54,16 +57,19 @@ class _Refused(Exception):
 
 
 class Endpoint:
-    def __init__(self, *, interface: str, family: int) -> None:
+    def __init__(self, *, interface: str, family: int, guard: ReplayGuard | None = None) -> None:
+        """``guard``: needed where adverts are authenticated."""
         self.interface = interface
         self.family = family
+        self._guard = guard
         self.accepted = 0
         self._own_addresses: frozenset[Address] = frozenset()
         self._routers: dict[int, RouterSettings] = {}
+        self._keys: dict[int, AuthKeys] = {}
         self._complaints = Complaints()
         self._flawless: dict[int, tuple[_Packet, Received]] = {}
-        """By VRID, the last packet that nothing was wrong with: a MASTER sends the same bytes for
-        years, and they pass in a tenth of the time."""
+        """By VRID, the last packet that nothing was wrong with: a MASTER sends the same message for
+        years, and it passes in a tenth of the time. Its trailer is looked at each time."""
 
     @property
     def own_addresses(self) -> frozenset[Address]:
@@ -75,12 +81,14 @@ class Endpoint:
         self._own_addresses = addresses
         self._flawless.clear()
 
-    def put(self, settings: RouterSettings) -> None:
+    def put(self, settings: RouterSettings, keys: AuthKeys | None = None) -> None:
         """Add a router, or change one.
 
         Raises:
-            StateError: another router has that VRID here.
+            StateError: another router has that VRID here, or what it authenticates with is missing.
         """
+        if settings.authentication is not Authentication.NONE and (keys is None or self._guard is None):
+            raise StateError(f"{settings.name} authenticates adverts and has no keys")
         if (settings.interface, settings.family) != (self.interface, self.family):
             raise StateError(f"{settings.name} is not of {self.interface} IPv{self.family}")
         other = self._routers.get(settings.vrid)
@@ -89,9 +97,15 @@ class Endpoint:
                 f"{other.name} and {settings.name} both have VRID {settings.vrid} on {self.interface}"
             )
         self._routers[settings.vrid] = settings
+        self._keys.pop(settings.vrid, None)
+        if keys is not None:
+            self._keys[settings.vrid] = keys
         self._flawless.clear()
 
     def remove(self, name: str) -> None:
+        for vrid, router in self._routers.items():
+            if router.name == name:
+                self._keys.pop(vrid, None)
         self._routers = {vrid: router for vrid, router in self._routers.items() if router.name != name}
         self._flawless.clear()
 
@@ -109,21 +123,23 @@ class Endpoint:
     ) -> Received:
         """One packet of IP protocol 112, without its IP header."""
         vrid = payload[1] if len(payload) > 1 else None
-        packet = (payload, source, destination, ttl)
-        known = self._flawless.get(vrid) if vrid is not None else None
-        if known is not None and known[0] == packet:
-            self.accepted += 1
-            return known[1]
         settings = self._routers.get(vrid) if vrid is not None else None
+        message, trailer = split(payload, family=self.family)
+        packet = (message, trailer is None, source, destination, ttl)
+        known = self._flawless.get(vrid) if vrid is not None else None
         try:
-            advert = self._check(payload, source=source, destination=destination, ttl=ttl)
+            if known is not None and settings is not None and known[0] == packet:
+                self._authenticate(settings, message, trailer, source, destination, now)
+                self.accepted += 1
+                return known[1]
+            advert = self._check(message, trailer, source=source, destination=destination, ttl=ttl, now=now)
         except DecodeError as error:
             return self._drop(error.reason, error.detail, source, vrid, settings, now)
         except _Refused as refused:
             return self._drop(refused.reason, refused.detail, source, vrid, settings, now)
         self.accepted += 1
         assert settings is not None, "what passed the checks has a router"
-        differences = self._differences(advert, payload, settings, source, destination)
+        differences = self._differences(advert, message, trailer, settings, source, destination)
         events = [
             PeerDisagrees(settings.name, source, what, detail, count)
             for what, detail in differences
@@ -134,7 +150,16 @@ class Endpoint:
             self._flawless[settings.vrid] = (packet, received)
         return received
 
-    def _check(self, payload: bytes, *, source: Address, destination: Address, ttl: int) -> Advertisement:
+    def _check(
+        self,
+        payload: bytes,
+        trailer: Trailer | None,
+        *,
+        source: Address,
+        destination: Address,
+        ttl: int,
+        now: Instant,
+    ) -> Advertisement:
         if source in self._own_addresses:
             raise _Refused(DropReason.OWN_PACKET, f"our own address {source}: is another host using it?")
         settings = self._routers.get(payload[1]) if len(payload) > 1 else None
@@ -163,6 +188,7 @@ class Endpoint:
                 DropReason.UNKNOWN_PEER,
                 f"{source} is not in unicast_peers; add it, or give that cluster another VRID",
             )
+        self._authenticate(settings, payload, trailer, source, destination, now)
         if advert.version != settings.version:
             raise _Refused(
                 DropReason.BAD_VERSION,
@@ -176,6 +202,37 @@ class Endpoint:
             if difference:
                 raise _Refused(DropReason.ADDRESS_MISMATCH, difference)
         return advert
+
+    def _authenticate(
+        self,
+        settings: RouterSettings,
+        message: bytes,
+        trailer: Trailer | None,
+        source: Address,
+        destination: Address,
+        now: Instant,
+    ) -> None:
+        """``proto/lvsha_vrrp_auth.md`` sections 2, 4 and 5."""
+        if settings.authentication is Authentication.NONE:
+            return
+        if trailer is None:
+            if settings.authentication is Authentication.PERMISSIVE:
+                return
+            raise _Refused(
+                DropReason.UNAUTHENTICATED,
+                "no trailer: forged, or a peer without our key_file; for a peer that is not lvsha set "
+                'authentication = "none" on all',
+            )
+        assert self._guard is not None, "put asks for it"
+        self._keys[settings.vrid].check(message, trailer, source=source, destination=destination)
+        self._guard.check(
+            interface=self.interface,
+            vrid=settings.vrid,
+            source=source,
+            key_id=trailer.key_id,
+            number=trailer.number,
+            now=now,
+        )
 
     def _check_v2(self, advert: Advertisement, settings: RouterSettings) -> None:
         """RFC 3768 section 7.1."""
@@ -231,6 +288,7 @@ class Endpoint:
         self,
         advert: Advertisement,
         payload: bytes,
+        trailer: Trailer | None,
         settings: RouterSettings,
         source: Address,
         destination: Address,
@@ -255,6 +313,11 @@ class Endpoint:
                         f'theirs covers "{form}", ours "{settings.checksum}": the peer may refuse ours',
                     )
                 )
+        if (trailer is None) is not (settings.authentication is Authentication.NONE):
+            says = "theirs are not authenticated" if trailer is None else "theirs are authenticated"
+            found.append(
+                ("authentication", f"{says}, ours are {settings.authentication}: set the same on all")
+            )
         if settings.is_owner:
             found.append(("owner", "we own the address (priority 255) and another router advertises it"))
         return found

@@ -267,7 +267,7 @@ class PeerDisagrees(Event):
     router: str
     source: Address
     what: str
-    """``advert_interval``, ``addresses``, ``checksum`` or ``owner``."""
+    """``advert_interval``, ``addresses``, ``checksum``, ``authentication`` or ``owner``."""
     detail: str
     count: int
 

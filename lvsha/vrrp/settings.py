@@ -6,6 +6,7 @@ appear only in ``wire.vrrp``.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 
 from lvsha.core.addr import Address
@@ -22,6 +23,15 @@ OWNER_PRIORITY = 255
 
 
 LEASE_MAX = 3600 * SECOND
+
+
+class Authentication(StrEnum):
+    """Whether adverts carry a trailer that only holders of a key can make: ``proto/lvsha_vrrp_auth.md``."""
+
+    NONE = "none"
+    PERMISSIVE = "permissive"
+    """We send it, and accept adverts without: while directors are changed one by one."""
+    HMAC = "hmac"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +86,9 @@ class RouterSettings:
 
     password: str | None = field(default=None, repr=False)
     """v2 only, up to 8 bytes in clear text: for interoperation, not for security."""
+    authentication: Authentication = Authentication.NONE
+    key_file: str | None = None
+    """Whose keys; needed unless ``authentication`` is NONE."""
     checksum: ChecksumForm = ChecksumForm.PSEUDO_HEADER
     strict_addresses: bool = False
     """Drop adverts whose address list differs from ours. Off, because during a rolling change of the
@@ -167,6 +180,8 @@ def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
         yield SettingsProblem("password", "VRRPv3 has no password; remove it or use version 2")
     if settings.password is not None and len(settings.password.encode()) > 8:
         yield SettingsProblem("password", "a VRRPv2 password has at most 8 bytes")
+    if settings.authentication is not Authentication.NONE and settings.key_file is None:
+        yield SettingsProblem("authentication", f'"{settings.authentication}" needs a key_file')
     if not 1 <= settings.min_ttl <= 255:
         yield SettingsProblem("min_ttl", f"{settings.min_ttl} is outside 1-255")
     for track in settings.track:
