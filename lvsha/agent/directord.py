@@ -197,7 +197,7 @@ class Directord:
         assert self.runner is not None, "checks start after the runner"
         for output in outputs:
             if isinstance(output, StartProbe):
-                self.runner.start(output.check_id, output.settings, self._on_probe)
+                self.runner.start(output.check_id, output.settings, self._on_probe, is_plain=output.is_plain)
             elif isinstance(output, CancelProbe):
                 self.runner.cancel(output.check_id)
             elif isinstance(output, ReconcileTable):
@@ -329,7 +329,7 @@ class Directord:
         """All connections once more, both ways."""
         if self.relay is None:
             return {"error": "there is no relay: [sync] transport is multicast, or there is no peer"}
-        return {"connections": self.relay.resync(), "peers": self.relay.status()["peers"]}
+        return {"connections": self.relay.resync(), "peers": self.relay.status({})["peers"]}
 
     def _on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
         if self.relay is not None:
@@ -349,7 +349,8 @@ class Directord:
         vrrp = self.vrrp.status(now, expected=bool(self.settings.routers))
         sync = self.sync.status()
         if self.relay is not None:
-            sync["relay"] = self.relay.status()
+            names = {service.service.key: service.name for service in self.settings.services}
+            sync["relay"] = self.relay.status(names)
         found = problems(services, vrrp, sync)
         return {
             "node": self.settings.node,

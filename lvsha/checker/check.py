@@ -37,6 +37,8 @@ class StartProbe(Action):
 
     check_id: str
     settings: CheckSettings
+    is_plain: bool = False
+    """Only connect; see ``CheckSettings.plain_connects``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,7 @@ class Check:
         "_guarded",
         "_inconclusive",
         "_is_steady",
+        "_plain_left",
         "_random",
         "_scattered",
         "_start",
@@ -186,6 +189,8 @@ class Check:
         self._inconclusive = 0
         self._is_steady = False
         """Up, and the last result changed nothing: one more like it needs no second thought."""
+        self._plain_left = 0
+        """So many of the next probes only connect, as long as nothing is the matter."""
         self._scattered = False
         self._weighed: tuple[int | None, int | None] = (None, None)
         self._random = random
@@ -213,8 +218,9 @@ class Check:
             self.deadline = now
         return []
 
-    def reconfigure(self, settings: CheckSettings, now: Instant) -> list[Output]:
-        """Go on under other settings. A verdict stays until the new question has its own."""
+    def reconfigure(self, settings: CheckSettings, now: Instant, *, spread: int = 0) -> list[Output]:
+        """Go on under other settings. A verdict stays until the new question has its own, which
+        is asked within ``spread`` (see ``start_spread``): a reload is no herd either."""
         if settings == self.settings:
             return []
         old, self.settings = self.settings, settings
@@ -225,13 +231,15 @@ class Check:
         if settings.kind in (CheckKind.ON, CheckKind.OFF):
             if not self.proven or self.up is not (settings.kind is CheckKind.ON):
                 outputs += self.start(now)
+            else:
+                self.deadline = None
         elif (old.kind, old.address, old.port, old.options) != (
             settings.kind,
             settings.address,
             settings.port,
             settings.options,
         ):
-            self.deadline = now
+            self.deadline = after(now, int(self._random() * spread))
         else:
             self.deadline = after(now, int(self._random() * self._interval()))
         return outputs
@@ -339,6 +347,10 @@ class Check:
     def _probe(self, now: Instant) -> list[Output]:
         self.started = now
         self.deadline = after(now, 2 * self.settings.timeout + GUARD_GRACE)
+        if self._plain_left and self._is_steady:
+            self._plain_left -= 1
+            return [StartProbe(check_id=self.check_id, settings=self.settings, is_plain=True)]
+        self._plain_left = self.settings.plain_connects
         return self._start.copy()
 
     def _is_doubtful(self, result: ProbeResult, guarded: bool) -> bool:

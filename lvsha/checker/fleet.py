@@ -6,19 +6,28 @@ then starts everything that is due, late by at most one step of the grid.
 
 A check whose probe is in flight is not in the wheel; a sweep once a second
 looks for probes that never came back.
+
+Bounds: one probe of a check at a time; ``PROBES_AT_ONCE`` of all, because each
+may hold a descriptor; ``PROGRAMS_AT_ONCE`` programs, because each is a process.
+A check that finds its bound reached waits in line and starts as soon as another
+one's result comes: late, but asked.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
 from lvsha.checker.check import Check, start_spread
 from lvsha.checker.result import ProbeResult
-from lvsha.checker.settings import CheckSettings
+from lvsha.checker.settings import CheckKind, CheckSettings
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
 
 GRID = 10 * MILLISECOND
 SWEEP = 1 * SECOND
+
+PROBES_AT_ONCE = 16_384
+PROGRAMS_AT_ONCE = 32
 
 
 class Fleet:
@@ -33,6 +42,11 @@ class Fleet:
         """A heap of the wheel's keys."""
         self._in_flight: dict[str, Check] = {}
         self._sweep_at: Instant | None = None
+        self._programs: set[str] = set()
+        """Those in flight that are programs."""
+        self._waiting: deque[Check] = deque()
+        """Due, and stopped by a bound; one that was asked or left meanwhile is passed over."""
+        self._waiting_programs: deque[Check] = deque()
 
     def __len__(self) -> int:
         return len(self._checks)
@@ -50,14 +64,19 @@ class Fleet:
         outputs: list[Output] = []
         for check_id in [known for known in self._checks if known not in wanted]:
             outputs += self._checks.pop(check_id).stop()
-            self._in_flight.pop(check_id, None)
+            self._land(check_id)
         new: list[Check] = []
+        changed = sum(
+            1
+            for check_id, settings in wanted.items()
+            if (known := self._checks.get(check_id)) is not None and known.settings != settings
+        )
         for check_id, settings in wanted.items():
             check = self._checks.get(check_id)
             if check is not None:
-                outputs += check.reconfigure(settings, now)
+                outputs += check.reconfigure(settings, now, spread=start_spread(changed, settings.interval))
                 if check.started is None:
-                    self._in_flight.pop(check_id, None)
+                    self._land(check_id)
                     self._queue(check)
                 continue
             check = Check(check_id, settings, random=self._random, adopted=(adopted or {}).get(check_id))
@@ -102,21 +121,29 @@ class Fleet:
                 # Not one that is gone, was asked already, or has moved to a later step.
                 due = check.deadline
                 if due is not None and check.started is None and due <= now:
-                    outputs += check.on_deadline(now)
-                    self._in_flight[check.check_id] = check
+                    if check.settings.kind is CheckKind.EXEC:
+                        self._waiting_programs.append(check)
+                    elif len(self._in_flight) < PROBES_AT_ONCE:
+                        outputs += check.on_deadline(now)
+                        self._in_flight[check.check_id] = check
+                    else:
+                        self._waiting.append(check)
+        if self._sweep_at is not None and self._sweep_at <= now:
+            outputs += self._sweep(now)
+        outputs += self._start_waiting(now)
         if self._in_flight and self._sweep_at is None:
             self._sweep_at = Instant((now // GRID) * GRID + SWEEP)
-        elif self._sweep_at is not None and self._sweep_at <= now:
-            outputs += self._sweep(now)
         return outputs
 
     def on_result(self, check_id: str, result: ProbeResult, now: Instant) -> list[Output]:
         """A probe's answer; one for a check that is gone is ignored."""
-        check = self._in_flight.pop(check_id, None)
+        check = self._land(check_id)
         if check is None:
             return []
         outputs = check.on_result(result, now)
         self._queue(check)
+        if self._waiting or self._waiting_programs:
+            outputs += self._start_waiting(now)
         return outputs
 
     def stop(self) -> list[Output]:
@@ -128,10 +155,35 @@ class Fleet:
         outputs: list[Output] = []
         for check in tuple(self._in_flight.values()):
             if check.deadline is not None and check.deadline <= now:
-                del self._in_flight[check.check_id]
+                self._land(check.check_id)
                 outputs += check.on_deadline(now)
                 self._queue(check)
         self._sweep_at = Instant((now // GRID) * GRID + SWEEP) if self._in_flight else None
+        return outputs
+
+    def _land(self, check_id: str) -> Check | None:
+        """A probe is over."""
+        if self._programs:
+            self._programs.discard(check_id)
+        return self._in_flight.pop(check_id, None)
+
+    def _start_waiting(self, now: Instant) -> list[Output]:
+        """Start whoever waits in line, as far as the bounds let them."""
+        outputs: list[Output] = []
+        for line in (self._waiting_programs, self._waiting):
+            is_programs = line is self._waiting_programs
+            while line and len(self._in_flight) < PROBES_AT_ONCE:
+                if is_programs and len(self._programs) >= PROGRAMS_AT_ONCE:
+                    break
+                check = line.popleft()
+                due = check.deadline
+                is_gone = self._checks.get(check.check_id) is not check
+                if is_gone or due is None or check.started is not None or due > now:
+                    continue
+                outputs += check.on_deadline(now)
+                self._in_flight[check.check_id] = check
+                if is_programs:
+                    self._programs.add(check.check_id)
         return outputs
 
     def _queue(self, check: Check) -> None:

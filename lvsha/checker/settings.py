@@ -41,6 +41,13 @@ class CheckKind(StrEnum):
     SIP = "sip"
     MYSQL = "mysql"
     POSTGRESQL = "postgresql"
+    LDAP = "ldap"
+    NNTP = "nntp"
+    RADIUS = "radius"
+    HTTP_PROXY = "http-proxy"
+    """A forward proxy: a page asked for by its whole address, or CONNECT."""
+    GRPC = "grpc"
+    """gRPC's own health protocol."""
     ON = "on"
     """Not checked: always up."""
     OFF = "off"
@@ -92,7 +99,8 @@ class HttpOptions:
     host: str | None = None
     """The Host header, with a port where it is needed; None: the realserver's address."""
     version: str = "1.1"
-    """``1.0`` or ``1.1``. The connection is always closed after one answer."""
+    """``1.0``, ``1.1`` or ``2``. The connection is always closed after one answer. ``2`` is
+    offered by ALPN where TLS is spoken, and simply spoken where it is not."""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Further headers; they may hold a password and are not shown."""
     body: bytes = field(default=b"", repr=False)
@@ -101,6 +109,8 @@ class HttpOptions:
 
     statuses: tuple[tuple[int, int], ...] = ((200, 299),)
     """Good status codes as inclusive ranges. A redirect is not a proof that the page works."""
+    redirects: int = 0
+    """So many redirects are followed, at the same realserver; 0: none, and one is a bad status."""
     body_regex: str | None = None
     """Has to be found in the body (Python syntax, on bytes decoded as UTF-8)."""
     body_regex_absent: str | None = None
@@ -213,12 +223,45 @@ class RedisOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginOptions:
-    """FTP, IMAP and POP3: the greeting, and a login where a user is given."""
+    """FTP, IMAP, POP3 and NNTP: the greeting, and a login where a user is given."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsOptions | None = None
     """Given: TLS from the first byte (imaps, pops)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LdapOptions:
+    """A bind, anonymous where no name is given; and a look at one entry where asked for."""
+
+    username: str | None = None
+    """The DN to bind as."""
+    password: str | None = field(default=None, repr=False)
+    search_base: str | None = None
+    """An entry that has to be there; ``""`` is the root of every server."""
+    tls: TlsOptions | None = None
+    """Given: TLS from the first byte (ldaps)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadiusOptions:
+    """Status-Server; with a user, Access-Request."""
+
+    secret: str = field(default="", repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcOptions:
+    """grpc.health.v1.Health/Check."""
+
+    service: str = ""
+    """Whose health; empty: the whole server's."""
+    host: str | None = None
+    """The request's authority; None: the realserver's address."""
+    tls: TlsOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,12 +295,20 @@ CheckOptions = (
     | LoginOptions
     | SipOptions
     | DatabaseOptions
+    | LdapOptions
+    | RadiusOptions
+    | GrpcOptions
 )
 
 OPTIONS_OF_KIND: dict[CheckKind, type[CheckOptions] | None] = {
     CheckKind.TCP: TcpOptions,
     CheckKind.HTTP: HttpOptions,
     CheckKind.HTTPS: HttpOptions,
+    CheckKind.HTTP_PROXY: HttpOptions,
+    CheckKind.LDAP: LdapOptions,
+    CheckKind.NNTP: LoginOptions,
+    CheckKind.RADIUS: RadiusOptions,
+    CheckKind.GRPC: GrpcOptions,
     CheckKind.PING: PingOptions,
     CheckKind.SMTP: SmtpOptions,
     CheckKind.DNS: DnsOptions,
@@ -280,6 +331,18 @@ OPTIONS_OF_KIND: dict[CheckKind, type[CheckOptions] | None] = {
 
 PORTLESS_KINDS = frozenset({CheckKind.PING, CheckKind.EXEC, CheckKind.FILE, CheckKind.ON, CheckKind.OFF})
 """Kinds that need no port."""
+
+STREAM_KINDS = (
+    frozenset(CheckKind)
+    - PORTLESS_KINDS
+    - {
+        CheckKind.DNS,
+        CheckKind.UDP,
+        CheckKind.SIP,
+        CheckKind.RADIUS,
+    }
+)
+"""Kinds over TCP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +387,9 @@ class CheckSettings:
     """SO_BINDTODEVICE."""
     fwmark: int = 0
     """SO_MARK on the probe's packets: steers a check through a policy route or a forwarding path."""
+    plain_connects: int = 0
+    """While it is up, so many probes in a row only connect before one holds the whole dialogue
+    (ldirectord's ``checktype = N``). A connection costs the realserver next to nothing."""
     close_with_reset: bool = False
     """End TCP connections with RST instead of FIN: no TIME_WAIT here, a line in some servers' logs there."""
 
@@ -345,6 +411,7 @@ def basic_authorization(username: str, password: str) -> str:
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{64}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _MINIMUM_INTERVAL = 50 * MILLISECOND
 
 
@@ -372,12 +439,18 @@ def problems(settings: CheckSettings) -> Iterator[tuple[str, str]]:
             "bind_address",
             f"is IPv{settings.bind_address.version}, the target is IPv{settings.address.version}",
         )
+    if not 0 <= settings.plain_connects <= 1000:
+        yield "plain_connects", "outside 0-1000"
+    elif settings.plain_connects and settings.kind not in STREAM_KINDS:
+        yield "plain_connects", f"a {settings.kind} check has no connection"
     wanted = OPTIONS_OF_KIND[settings.kind]
     options = settings.options
     if options is not None and (wanted is None or not isinstance(options, wanted)):
         yield "options", f"{type(options).__name__} does not fit a {settings.kind} check"
     elif isinstance(options, HttpOptions):
-        yield from _http_problems(options)
+        yield from _http_problems(options, is_proxy=settings.kind is CheckKind.HTTP_PROXY)
+    elif isinstance(options, LdapOptions) and options.username and not options.password:
+        yield "password", "a name without a password is an anonymous bind in disguise (RFC 4513)"
     elif isinstance(options, PingOptions) and not 0 <= options.payload_size <= 1400:
         yield "payload_size", "outside 0-1400"
     elif isinstance(options, TcpOptions):
@@ -386,17 +459,35 @@ def problems(settings: CheckSettings) -> Iterator[tuple[str, str]]:
         yield "argv", "an exec check needs a program"
     if settings.kind is CheckKind.FILE and not (isinstance(options, FileOptions) and options.path):
         yield "path", "a file check needs a path"
+    if settings.kind is CheckKind.RADIUS and not (isinstance(options, RadiusOptions) and options.secret):
+        yield "secret", "a radius check needs the secret that the server has for us"
+    if settings.kind is CheckKind.HTTP_PROXY and not isinstance(options, HttpOptions):
+        yield "path", "a proxy is asked for a whole address: http://www.example.com/"
 
 
-def _http_problems(options: HttpOptions) -> Iterator[tuple[str, str]]:
-    if not options.path.startswith("/") and not (options.method == "OPTIONS" and options.path == "*"):
+def _http_problems(options: HttpOptions, *, is_proxy: bool) -> Iterator[tuple[str, str]]:
+    if is_proxy:
+        if options.method == "CONNECT":
+            if not _AUTHORITY.fullmatch(options.path):
+                yield "path", "CONNECT is asked for host and port: www.example.com:443"
+        elif not options.path.startswith(("http://", "https://", "ftp://")):
+            yield "path", "a proxy is asked for a whole address: http://www.example.com/"
+        if options.version == "2":
+            yield "version", "a proxy is asked in HTTP/1"
+        if options.redirects:
+            yield "redirects", "a proxy's redirects lead elsewhere"
+    elif not options.path.startswith("/") and not (options.method == "OPTIONS" and options.path == "*"):
         yield "path", "has to begin with /"
     if any(character <= " " or character == "\x7f" for character in options.path):
         yield "path", "holds a space or a control character; write it percent-encoded"
     if not _TOKEN.fullmatch(options.method):
         yield "method", f"{options.method!r} is not an HTTP method"
-    if options.version not in ("1.0", "1.1"):
-        yield "version", "is 1.0 or 1.1"
+    if options.version not in ("1.0", "1.1", "2"):
+        yield "version", "is 1.0, 1.1 or 2"
+    if not 0 <= options.redirects <= 10:
+        yield "redirects", "outside 0-10"
+    elif options.redirects and options.version == "2":
+        yield "redirects", "are followed with HTTP/1 only"
     for name, value in (
         *options.headers,
         ("Host", options.host or ""),

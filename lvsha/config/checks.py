@@ -33,6 +33,7 @@ OPTION_KEYS = {
     "command": "argv",
     "query_name": "name",
     "query_type": "type",
+    "grpc_service": "service",
 }
 """Keys of ``schema.Check`` whose field has another name in the checker's options."""
 _COMMON = frozenset(

@@ -719,9 +719,18 @@ CHECK_TYPES = Literal[
     "sip",
     "mysql",
     "postgresql",
+    "ldap",
+    "nntp",
+    "radius",
+    "http-proxy",
+    "grpc",
     "on",
     "off",
 ]
+
+
+HTTP_TYPES = ("http", "https", "http-proxy")
+LOGIN_TYPES = (*HTTP_TYPES, "redis", "ftp", "imap", "pop", "nntp", "ldap", "radius")
 
 
 def _of(*kinds: str) -> dict[str, Any]:
@@ -794,6 +803,15 @@ class Check(Table):
         description="Mark of the check's packets, to steer them by a policy route.",
     )
 
+    plain_connects: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description=(
+            "While it is up, so many probes in a row only connect before one holds the whole dialogue "
+            "(ldirectord's `checktype = N`). For the types over TCP."
+        ),
+    )
     close_with_reset: bool = Field(
         default=False,
         description=(
@@ -804,31 +822,39 @@ class Check(Table):
 
     path: str | None = Field(
         default=None,
-        description='http, https: the page, default "/". file: the file that is a switch.',
-        json_schema_extra=_of("http", "https", "file"),
+        description=(
+            'http, https: the page, default "/". http-proxy: a whole address to ask the proxy for '
+            '("http://www.example.com/"), or host and port with `method = "CONNECT"`. file: the file '
+            "that is a switch."
+        ),
+        json_schema_extra=_of(*HTTP_TYPES, "file"),
     )
     method: str | None = Field(
-        default=None, description='Request method, default "GET".', json_schema_extra=_of("http", "https")
+        default=None, description='Request method, default "GET".', json_schema_extra=_of(*HTTP_TYPES)
     )
     host: str | None = Field(
         default=None,
-        description="Host header. Default: the realserver's address.",
-        json_schema_extra=_of("http", "https"),
+        description="Host header, gRPC's authority. Default: the realserver's address.",
+        json_schema_extra=_of(*HTTP_TYPES, "grpc"),
     )
-    version: Literal["1.0", "1.1"] | None = Field(
-        default=None, description='HTTP version, default "1.1".', json_schema_extra=_of("http", "https")
+    version: Literal["1.0", "1.1", "2"] | None = Field(
+        default=None,
+        description=(
+            'HTTP version, default "1.1". "2": by ALPN with https, at once (prior knowledge) with http.'
+        ),
+        json_schema_extra=_of(*HTTP_TYPES),
     )
     headers: dict[str, str] = Field(
         default={},
         repr=False,
         description="Further request headers.",
-        json_schema_extra={**_of("http", "https"), "secret": True},
+        json_schema_extra={**_of(*HTTP_TYPES), "secret": True},
     )
     body: Bytes | None = Field(
         default=None,
         repr=False,
         description="Request body.",
-        json_schema_extra={**_of("http", "https"), "secret": True},
+        json_schema_extra={**_of(*HTTP_TYPES), "secret": True},
     )
     authorization: str | None = Field(
         default=None,
@@ -836,7 +862,7 @@ class Check(Table):
         description=(
             'Authorization header, `"Bearer …"`; for a name and a password use `username` and `password`.'
         ),
-        json_schema_extra={**_of("http", "https"), "secret": True},
+        json_schema_extra={**_of(*HTTP_TYPES), "secret": True},
     )
     status: Annotated[list[Status], Several] | None = Field(
         default=None,
@@ -844,42 +870,52 @@ class Check(Table):
             'Good status codes, `200`, `"200-299"` or a list. Default: 200-299; a redirect is no '
             "proof that the page works."
         ),
-        json_schema_extra=_of("http", "https", "sip"),
+        json_schema_extra=_of(*HTTP_TYPES, "sip"),
+    )
+    redirects: int | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        description=(
+            "So many redirects are followed, at the same realserver and port. Default 0: a redirect is "
+            "a bad status."
+        ),
+        json_schema_extra=_of("http", "https"),
     )
     body_regex: str | None = Field(
         default=None,
         description="Has to be found in the body (Python syntax).",
-        json_schema_extra=_of("http", "https"),
+        json_schema_extra=_of(*HTTP_TYPES),
     )
     body_regex_absent: str | None = Field(
-        default=None, description="Must not be found in the body.", json_schema_extra=_of("http", "https")
+        default=None, description="Must not be found in the body.", json_schema_extra=_of(*HTTP_TYPES)
     )
     digest: str | None = Field(
         default=None,
         description="MD5 or SHA-256 of the body, hexadecimal.",
-        json_schema_extra=_of("http", "https"),
+        json_schema_extra=_of(*HTTP_TYPES),
     )
     body_limit: int | None = Field(
         default=None,
         ge=0,
         description="Bytes of body that are read, default 262144.",
-        json_schema_extra=_of("http", "https"),
+        json_schema_extra=_of(*HTTP_TYPES),
     )
     tls: Annotated[Tls | None, TruthOrTable] = Field(
         default=None,
         description="`true` or a table: speak TLS. https always does; the table says how.",
-        json_schema_extra=_of("https", "tcp", "smtp", "redis", "ftp", "imap", "pop"),
+        json_schema_extra=_of("https", "tcp", "smtp", "redis", "ftp", "imap", "pop", "nntp", "ldap", "grpc"),
     )
     username: str | None = Field(
         default=None,
-        description="Log in as.",
-        json_schema_extra=_of("http", "https", "redis", "ftp", "imap", "pop"),
+        description="Log in as. ldap: the DN to bind as. http-proxy: for the proxy itself.",
+        json_schema_extra=_of(*LOGIN_TYPES),
     )
     password: str | None = Field(
         default=None,
         repr=False,
         description="With this password.",
-        json_schema_extra={**_of("http", "https", "redis", "ftp", "imap", "pop"), "secret": True},
+        json_schema_extra={**_of(*LOGIN_TYPES), "secret": True},
     )
     payload_size: int | None = Field(
         default=None,
@@ -977,6 +1013,22 @@ class Check(Table):
     )
     database: str | None = Field(
         default=None, description='Default "postgres".', json_schema_extra=_of("mysql", "postgresql")
+    )
+    search_base: str | None = Field(
+        default=None,
+        description='An entry that has to be there (`""`: the root of every server). Default: only bind.',
+        json_schema_extra=_of("ldap"),
+    )
+    secret: str | None = Field(
+        default=None,
+        repr=False,
+        description="What the server and we share; it knows us as a client.",
+        json_schema_extra={**_of("radius"), "secret": True},
+    )
+    grpc_service: str | None = Field(
+        default=None,
+        description="Whose health is asked for. Default: the whole server's.",
+        json_schema_extra=_of("grpc"),
     )
 
 

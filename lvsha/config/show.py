@@ -272,8 +272,8 @@ def _check(realserver: RealServerSettings, key: ServiceKey, *, masked: bool) -> 
         table["port"] = check.port
     table |= _values(check, masked=masked, leave_out=("kind", "address", "port", "options"))
     if check.options is not None:
-        no_tls = ("tls",) if check.kind is CheckKind.HTTP else ()
-        table |= _values(check.options, masked=masked, leave_out=no_tls)
+        other = {CheckKind.HTTP: ("tls",), CheckKind.HTTP_PROXY: ("tls", "redirects")}
+        table |= _values(check.options, masked=masked, leave_out=other.get(check.kind, ()))
     return table
 
 

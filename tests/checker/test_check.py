@@ -382,3 +382,18 @@ def test_warning_is_told_once() -> None:
     assert run(check, warned, warned) == [
         CheckWarned(check_id="web", warning="the certificate ends in 3 days")
     ]
+
+
+def test_plain_connects_lie_between_whole_dialogues_while_it_is_up() -> None:
+    check = make(replace(SETTINGS, plain_connects=2, fall=2))
+    plain = []
+    for result in [GOOD] * 8 + [REFUSED, GOOD, GOOD, GOOD]:
+        assert check.deadline is not None
+        now = check.deadline
+        (start,) = check.on_deadline(now)
+        assert isinstance(start, StartProbe)
+        plain.append(start.is_plain)
+        check.on_result(result, now)
+
+    assert plain[:9] == [False, True, True, False, True, True, False, True, True]
+    assert plain[9:] == [False, True, True], "after a bad result the whole question is asked"

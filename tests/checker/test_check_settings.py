@@ -14,8 +14,10 @@ from lvsha.checker.settings import (
     ExecOptions,
     FileOptions,
     HttpOptions,
+    LdapOptions,
     LoginOptions,
     PingOptions,
+    RadiusOptions,
     TcpOptions,
     basic_authorization,
     problems,
@@ -32,6 +34,10 @@ def test_every_kind_has_defaults_without_problems(kind: CheckKind) -> None:
         options = ExecOptions(argv=("/bin/true",))
     elif kind is CheckKind.FILE:
         options = FileOptions(path="/run/up")
+    elif kind is CheckKind.RADIUS:
+        options = RadiusOptions(secret="s")
+    elif kind is CheckKind.HTTP_PROXY:
+        options = HttpOptions(path="http://www.example.com/")
     settings = CheckSettings(
         kind=kind,
         address=IPv6Address("fd00::11"),
@@ -61,7 +67,18 @@ def test_every_kind_has_defaults_without_problems(kind: CheckKind) -> None:
         (replace(HTTP, options=HttpOptions(path="index.html")), "path"),
         (replace(HTTP, options=HttpOptions(path="/a b")), "path"),
         (replace(HTTP, options=HttpOptions(method="G ET")), "method"),
-        (replace(HTTP, options=HttpOptions(version="2")), "version"),
+        (replace(HTTP, options=HttpOptions(version="3")), "version"),
+        (replace(HTTP, options=HttpOptions(redirects=11)), "redirects"),
+        (replace(HTTP, options=HttpOptions(redirects=1, version="2")), "redirects"),
+        (replace(HTTP, kind=CheckKind.HTTP_PROXY, options=HttpOptions(path="/")), "path"),
+        (
+            replace(HTTP, kind=CheckKind.HTTP_PROXY, options=HttpOptions(method="CONNECT", path="http://a/")),
+            "path",
+        ),
+        (replace(HTTP, kind=CheckKind.LDAP, options=LdapOptions(username="cn=a")), "password"),
+        (replace(HTTP, kind=CheckKind.RADIUS, options=RadiusOptions()), "secret"),
+        (replace(HTTP, plain_connects=1001), "plain_connects"),
+        (replace(HTTP, kind=CheckKind.DNS, options=None, plain_connects=1), "plain_connects"),
         (replace(HTTP, options=HttpOptions(headers=(("X", "a\r\nEvil: yes"),))), "headers"),
         (replace(HTTP, options=HttpOptions(headers=(("X:", "a"),))), "headers"),
         (replace(HTTP, options=HttpOptions(host="a\nb")), "headers"),

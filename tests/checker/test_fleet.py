@@ -5,9 +5,9 @@ from ipaddress import IPv4Address
 from random import Random
 
 from lvsha.checker.check import CancelProbe, CheckFell, CheckInconclusive, CheckRose, StartProbe
-from lvsha.checker.fleet import GRID, Fleet
+from lvsha.checker.fleet import GRID, PROBES_AT_ONCE, PROGRAMS_AT_ONCE, Fleet
 from lvsha.checker.result import ProbeResult, Reason
-from lvsha.checker.settings import CheckKind, CheckSettings
+from lvsha.checker.settings import CheckKind, CheckSettings, ExecOptions
 from lvsha.core.instant import SECOND, Instant
 from lvsha.core.machine import Output
 
@@ -169,3 +169,50 @@ def test_check_that_moved_to_another_step_is_asked_once() -> None:
     log = run(fleet, Instant(START + GRID))
 
     assert sum(isinstance(output, StartProbe) for _, output in log) == 1
+
+
+def test_a_reload_that_changes_every_check_is_no_herd() -> None:
+    fleet = Fleet(random=Random(1).random)
+    fleet.reconfigure(many(2_000), START)
+    run(fleet, Instant(START + 5 * SECOND))
+    now = Instant(START + 5 * SECOND)
+
+    fleet.reconfigure({name: replace(check, port=9) for name, check in many(2_000).items()}, now)
+    log = run(fleet, Instant(now + SECOND))
+
+    per_wake: dict[Instant, int] = {}
+    for instant, output in log:
+        if isinstance(output, StartProbe):
+            per_wake[instant] = per_wake.get(instant, 0) + 1
+    assert max(per_wake.values()) < 100
+
+
+def test_programs_wait_in_line_for_each_other() -> None:
+    settings = replace(SETTINGS, kind=CheckKind.EXEC, port=0, options=ExecOptions(argv=("/bin/true",)))
+    fleet = Fleet(random=lambda: 0.0)
+    fleet.reconfigure(
+        {str(i): replace(settings, fall=i + 1) for i in range(PROGRAMS_AT_ONCE + 3)}
+        | {f"tcp{i}": replace(SETTINGS, port=i + 1) for i in range(5)},
+        START,
+    )
+
+    begun = [o.check_id for o in fleet.on_deadline(Instant(START + GRID)) if isinstance(o, StartProbe)]
+    after_one = fleet.on_result("7", GOOD, Instant(START + 2 * GRID))
+
+    assert len([check_id for check_id in begun if check_id.isdigit()]) == PROGRAMS_AT_ONCE
+    assert len(begun) == PROGRAMS_AT_ONCE + 5, "others do not wait for programs"
+    assert [o.check_id for o in after_one if isinstance(o, StartProbe)] == [str(PROGRAMS_AT_ONCE)]
+
+
+def test_probes_in_flight_are_bounded_and_nobody_is_forgotten() -> None:
+    fleet = Fleet(random=lambda: 0.0)
+    fleet.reconfigure({str(i): replace(SETTINGS, port=i + 1) for i in range(PROBES_AT_ONCE + 3)}, START)
+
+    begun = [o for o in fleet.on_deadline(Instant(START + GRID)) if isinstance(o, StartProbe)]
+    next_one = fleet.on_result("0", GOOD, Instant(START + 2 * GRID))
+    fleet.reconfigure({str(PROBES_AT_ONCE + 2): replace(SETTINGS, port=PROBES_AT_ONCE + 3)}, START)
+    last = fleet.on_deadline(Instant(START + 3 * GRID))
+
+    assert len(begun) == PROBES_AT_ONCE
+    assert [o.check_id for o in next_one if isinstance(o, StartProbe)] == [str(PROBES_AT_ONCE)]
+    assert [o.check_id for o in last if isinstance(o, StartProbe)] == [str(PROBES_AT_ONCE + 2)]

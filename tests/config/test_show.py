@@ -75,7 +75,12 @@ def test_what_is_shown_loads_again_and_means_the_same(text: str, node: str) -> N
 
 @pytest.mark.parametrize("kind", CheckKind)
 def test_a_check_of_every_kind_is_shown_in_full(kind: CheckKind) -> None:
-    extra = {"exec": ', command = ["/bin/true"]', "file": ', path = "/a"'}.get(kind, "")
+    extra = {
+        "exec": ', command = ["/bin/true"]',
+        "file": ', path = "/a"',
+        "radius": ', secret = "s"',
+        "http-proxy": ', path = "http://a.example/"',
+    }.get(kind, "")
     settings = loads(BASE + SERVICE.replace('"tcp"', f'{{ type = "{kind}"{extra} }}'), "lvsha.toml", "lb1")
 
     shown = to_toml(document(settings, masked=False))

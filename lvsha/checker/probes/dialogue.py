@@ -37,6 +37,8 @@ class Step(NamedTuple):
     """The end. What ``send`` holds is still sent, as far as the socket takes it at once."""
     start_tls: bool = False
     """Everything after ``send`` is TLS; ``connected`` is called again when it stands."""
+    reconnect: bool = False
+    """Close, connect to the same realserver again; ``connected`` is called again when that stands."""
 
 
 WAIT = Step()

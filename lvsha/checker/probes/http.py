@@ -1,5 +1,9 @@
 """HTTP/1: one request, one answer, and whether it is a good one.
 
+Where the check follows redirects, it does so at the same realserver only: another
+connection, the page and the host that the redirect names. A redirect to another
+scheme or port is another service's, and no answer about this one.
+
 The parser takes the answer in any pieces and keeps only what the verdict needs.
 Everything that the other side can grow is bounded: the headers (all interim
 answers together), a chunk's size line, the trailers, the body, and the sum of
@@ -9,9 +13,11 @@ feeds that section 2.2 allows), because a realserver that browsers can read is u
 
 import hashlib
 import re
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin, urlsplit
 
 from lvsha.checker.probes.dialogue import WAIT, Dialogue, Step, Verdict, bad, quoted
-from lvsha.checker.result import Reason, bounded_detail
+from lvsha.checker.result import Reason
 from lvsha.checker.settings import HttpOptions
 from lvsha.core.addr import Address
 
@@ -25,6 +31,8 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: |\r?\n)")
 _FRAMING = re.compile(
     rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?(?=\n)", re.IGNORECASE
 )
+_LOCATION = re.compile(rb"\nlocation[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.IGNORECASE)
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LENGTH = b"\ncontent-length:"
 _ENCODING = b"\ntransfer-encoding:"
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
@@ -37,11 +45,12 @@ class HttpQuestion:
     def __init__(self, options: HttpOptions, *, address: Address, port: int, tls: bool) -> None:
         self.options = options
         self.request = request_bytes(options, address=address, port=port, tls=tls)
+        self.place = Place.of(options, address=address, port=port, tls=tls)
         self.regex = re.compile(options.body_regex) if options.body_regex is not None else None
         self.absent = re.compile(options.body_regex_absent) if options.body_regex_absent is not None else None
         self.digest = options.digest.lower() if options.digest is not None else None
         self.keeps_body = self.regex is not None or self.absent is not None or self.digest is not None
-        self.is_head = options.method == "HEAD"
+        self.has_no_body = options.method in ("HEAD", "CONNECT")
         self.raw_limit = 2 * HEAD_LIMIT + 8 * max(options.body_limit, 1)
         """Bytes of the whole answer: one-byte chunks cost six each, and nothing honest costs more."""
         self.first = Step(send=self.request)
@@ -50,12 +59,44 @@ class HttpQuestion:
     def begin(self) -> Dialogue:
         return HttpDialogue(self)
 
+    def redirected(self, place: "Place") -> bytes:
+        """The request for what a redirect named."""
+        headers = tuple(header for header in self.options.headers if header[0].lower() != "host")
+        options = replace(self.options, path=place.path, host=place.authority, headers=headers)
+        if not place.keeps_method and options.method not in ("GET", "HEAD"):
+            options = replace(options, method="GET", body=b"")
+        return request_bytes(
+            options, address=self.place.address, port=self.place.port, tls=self.place.scheme == "https"
+        )
+
     def good(self, status: int) -> Step:
         """The step that ends a good answer; the same few statuses come again and again."""
         step = self._good.get(status)
         if step is None:
             step = self._good[status] = Step(verdict=Verdict(Reason.OK, f"status {status}"))
         return step
+
+    def judge(self, status: int, body: bytes | bytearray, seen: int) -> Step:
+        """The end of an answer of a good status: the conditions on its body, ``seen`` bytes long."""
+        if not self.keeps_body:
+            return self.good(status)
+        if self.digest is not None:
+            kind = hashlib.md5 if len(self.digest) == 32 else hashlib.sha256
+            digest = kind(body, usedforsecurity=False).hexdigest()
+            if digest != self.digest:
+                return bad(
+                    Reason.DIGEST_MISMATCH, f"digest of {seen} bytes is {digest}, expected {self.digest}"
+                )
+        if self.regex is not None or self.absent is not None:
+            text = body.decode("utf-8", "replace")
+            if self.regex is not None and self.regex.search(text) is None:
+                return bad(
+                    Reason.BODY_MISMATCH,
+                    f"{self.regex.pattern!r} is not in the body: {quoted(bytes(body[:200]))}",
+                )
+            if self.absent is not None and (found := self.absent.search(text)):
+                return bad(Reason.BODY_MISMATCH, f"{found[0][:80]!r} is in the body and must not be")
+        return self.good(status)
 
     def accepts(self, status: int) -> bool:
         for low, high in self.options.statuses:  # noqa: SIM110  (any() would make a generator per answer)
@@ -64,13 +105,53 @@ class HttpQuestion:
         return False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a request goes: what a redirect is relative to."""
+
+    scheme: str
+    authority: str
+    path: str
+    address: Address
+    port: int
+    keeps_method: bool = True
+    """307 and 308 do; after the others a POST becomes a GET, as in a browser."""
+
+    @classmethod
+    def of(cls, options: HttpOptions, *, address: Address, port: int, tls: bool) -> "Place":
+        host = options.host if options.host is not None else host_header(address, port, tls=tls)
+        scheme = "https" if tls else "http"
+        return cls(scheme=scheme, authority=host, path=options.path, address=address, port=port)
+
+    def after(self, status: int, location: str) -> "Place | None":
+        """Where ``location`` leads; None: away from this realserver's service."""
+        try:
+            split = urlsplit(urljoin(f"{self.scheme}://{self.authority}{self.path}", location))
+            port = split.port
+        except ValueError:
+            return None
+        if split.scheme != self.scheme or not split.netloc or "@" in split.netloc:
+            return None
+        own = urlsplit(f"//{self.authority}").port
+        standard = 443 if self.scheme == "https" else 80
+        if (port or standard) not in {self.port, own or standard}:
+            return None
+        path = (split.path or "/") + (f"?{split.query}" if split.query else "")
+        if any(character <= " " or character >= "\x7f" for character in split.netloc + path):
+            return None
+        keeps_method = self.keeps_method and status in (307, 308)
+        return replace(self, authority=split.netloc, path=path, keeps_method=keeps_method)
+
+
+def host_header(address: Address, port: int, *, tls: bool) -> str:
+    """The Host of a realserver that nothing names."""
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return host if port == (443 if tls else 80) else f"{host}:{port}"
+
+
 def request_bytes(options: HttpOptions, *, address: Address, port: int, tls: bool) -> bytes:
     """The request as it goes out. The operator's headers replace those of the same name."""
-    host = options.host
-    if host is None:
-        host = f"[{address}]" if address.version == 6 else str(address)
-        if port != (443 if tls else 80):
-            host += f":{port}"
+    host = options.host if options.host is not None else host_header(address, port, tls=tls)
     headers = {"host": ("Host", host), "user-agent": ("User-Agent", "lvsha"), "accept": ("Accept", "*/*")}
     if options.version != "1.0":
         headers["connection"] = ("Connection", "close")
@@ -101,16 +182,24 @@ class HttpDialogue:
         "_in_body",
         "_in_trailers",
         "_length",
+        "_place",
         "_question",
         "_raw",
+        "_redirects",
         "_seen",
         "_status",
     )
 
     def __init__(self, question: HttpQuestion) -> None:
         self._question = question
-        self._buffer = bytearray()
+        self._redirects = 0
+        self._place = question.place
         self._raw = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        """Before an answer."""
+        self._buffer = bytearray()
         self._head_bytes = 0
         """Bytes of heads that are done with."""
         self._in_body = False
@@ -126,6 +215,8 @@ class HttpDialogue:
         return "the rest of the headers" if self._raw else "a status line"
 
     def connected(self) -> Step:
+        if self._redirects:
+            return Step(send=self._question.redirected(self._place))
         return self._question.first
 
     def received(self, data: bytes) -> Step:
@@ -189,6 +280,8 @@ class HttpDialogue:
     def _begin_body(self, status: int, head: bytes, rest: bytes) -> Step:
         question = self._question
         if not question.accepts(status):
+            if question.options.redirects and status in _REDIRECTS:
+                return self._redirect(status, head)
             wanted = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in question.options.statuses)
             reason = quoted(head[: _line_end(head)])
             return bad(Reason.BAD_STATUS, f"status {status}, good is {wanted}: {reason}")
@@ -196,7 +289,7 @@ class HttpDialogue:
         self._in_body = True
         self._buffer.clear()
         self._body = bytearray()
-        if question.is_head or status in (101, 204, 304):
+        if question.has_no_body or status in (101, 204, 304):
             return self._finish()
         lowered = head.lower()
         if lowered.count(_LENGTH) == 1 and lowered.find(_ENCODING) < 0:
@@ -213,6 +306,22 @@ class HttpDialogue:
         if self._length == 0:
             return self._finish()
         return self._take_body(rest) if rest else WAIT
+
+    def _redirect(self, status: int, head: bytes) -> Step:
+        location = _LOCATION.search(head)
+        if location is None:
+            return bad(Reason.BAD_STATUS, f"status {status} without a Location")
+        if self._redirects >= self._question.options.redirects:
+            words = f"more than {self._redirects} redirects, the last one to {quoted(location[1])}"
+            return bad(Reason.BAD_STATUS, words)
+        place = self._place.after(status, location[1].decode("utf-8", "replace"))
+        if place is None:
+            words = f"status {status} leads away from this realserver, to {quoted(location[1])}"
+            return bad(Reason.BAD_STATUS, words)
+        self._redirects += 1
+        self._place = place
+        self._clear()
+        return Step(reconnect=True)
 
     def _framing(self, head: bytes) -> set[bytes]:
         """The lengths that the headers claim, none for a body in chunks: RFC 9112 section 6.3."""
@@ -305,31 +414,7 @@ class HttpDialogue:
 
     def _finish(self) -> Step:
         question = self._question
-        if not question.keeps_body:
-            return question.good(self._status)
-        if question.digest is not None:
-            kind = hashlib.md5 if len(question.digest) == 32 else hashlib.sha256
-            digest = kind(self._body, usedforsecurity=False).hexdigest()
-            if digest != question.digest:
-                return bad(
-                    Reason.DIGEST_MISMATCH,
-                    f"digest of {self._seen} bytes is {digest}, expected {question.digest}",
-                )
-        if question.regex is not None or question.absent is not None:
-            text = self._body.decode("utf-8", "replace")
-            if question.regex is not None and question.regex.search(text) is None:
-                return bad(
-                    Reason.BODY_MISMATCH,
-                    f"{question.regex.pattern!r} is not in the body: {quoted(bytes(self._body[:200]))}",
-                )
-            if question.absent is not None and (found := question.absent.search(text)):
-                return Step(
-                    verdict=Verdict(
-                        Reason.BODY_MISMATCH,
-                        bounded_detail(f"{found[0][:80]!r} is in the body and must not be"),
-                    )
-                )
-        return question.good(self._status)
+        return question.judge(self._status, self._body, self._seen)
 
 
 def _line_end(head: bytes) -> int:

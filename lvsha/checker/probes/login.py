@@ -1,6 +1,6 @@
-"""FTP, POP3 and IMAP4: the greeting, a login where a name is given, good-bye.
+"""FTP, POP3, IMAP4 and NNTP: the greeting, a login where a name is given, good-bye.
 
-Source: RFC 959, RFC 1939, RFC 9051.
+Source: RFC 959, RFC 1939, RFC 9051, RFC 3977 and RFC 4643.
 """
 
 from lvsha.checker.probes.dialogue import GOOD, WAIT, Dialogue, Step, bad
@@ -31,6 +31,11 @@ class PopQuestion(_LoginQuestion):
 class ImapQuestion(_LoginQuestion):
     def begin(self) -> Dialogue:
         return _Imap(self)
+
+
+class NntpQuestion(_LoginQuestion):
+    def begin(self) -> Dialogue:
+        return _Nntp(self)
 
 
 class _Login(LineDialogue):
@@ -97,6 +102,27 @@ class _Imap(_Login):
         if status != "OK":
             return bad(Reason.BAD_STATUS, f"{self.phase}: got {text[:120]!r}")
         return Step(send=b"a2 LOGOUT\r\n", verdict=GOOD)
+
+
+class _Nntp(_Login):
+    __slots__ = ()
+
+    def line(self, text: str) -> Step:
+        code = text[:3]
+        question = self._question
+        if self.phase == "the greeting" and code in ("200", "201"):
+            if question.username is None:
+                return Step(send=b"QUIT\r\n", verdict=GOOD)
+            return self._ask("the answer to AUTHINFO USER", f"AUTHINFO USER {question.username}")
+        if self.phase == "the answer to AUTHINFO USER" and code == "381":
+            return self._ask("the answer to AUTHINFO PASS", f"AUTHINFO PASS {question.password}")
+        if code == "281" and self.phase != "the greeting":
+            return Step(send=b"QUIT\r\n", verdict=GOOD)
+        if not code.isdecimal():
+            return unexpected(self.phase, text)
+        # 400: "service temporarily unavailable", its own word for being down.
+        reason = Reason.TOLD_DOWN if code == "400" else Reason.BAD_STATUS
+        return bad(reason, f"{self.phase}: got {text[:120]!r}")
 
 
 def _quoted(text: str) -> str:

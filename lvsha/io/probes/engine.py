@@ -86,6 +86,7 @@ class Engine:
         self._wheel: dict[int, set[Timed]] = {}
         self._turned = time.monotonic_ns() // TICK
         self._again: deque[Handler] = deque()
+        self._restarts: deque[Probe] = deque()
         self._finished: deque[tuple[Done, str, ProbeResult]] = deque()
         self._closed = False
 
@@ -106,6 +107,10 @@ class Engine:
         for _ in range(len(self._again)):
             self._again.popleft().on_event(select.EPOLLIN)
             served += 1
+        while self._restarts:
+            probe = self._restarts.popleft()
+            if not probe.is_over:
+                probe.start()
         return served
 
     def turn(self) -> None:
@@ -172,6 +177,10 @@ class Engine:
     def read_again(self, handler: Handler) -> None:
         """Come back to a descriptor that has more, after the others had their turn."""
         self._again.append(handler)
+
+    def start_later(self, probe: "Probe") -> None:
+        """Start a probe, once more, when the batch of events under way has been served."""
+        self._restarts.append(probe)
 
     def put(self, timed: Timed, deadline: Instant) -> None:
         """Call ``on_expired`` at ``deadline`` or up to one tick later."""
@@ -321,6 +330,13 @@ class StreamProbe(Probe):
         self.engine.put(self, Instant(self.started + prepared.settings.timeout))
         self.engine.watch(opened.fileno(), self)
 
+    def _reconnect(self) -> None:
+        """Another connection within the same probe: one deadline for all of it."""
+        self.engine.drop(self)
+        self.release()
+        self._is_connected = self._is_handshaking = False
+        self.engine.start_later(self)
+
     def release(self) -> None:
         opened, self._socket = self._socket, None
         if opened is not None:
@@ -443,6 +459,8 @@ class StreamProbe(Probe):
         if step.verdict is not None:
             warning = self._tls.warning if self._tls is not None else ""
             self.conclude(step.verdict._replace(warning=warning) if warning else step.verdict)
+        elif step.reconnect and self._socket is not None:
+            self._reconnect()
         elif step.start_tls and self._socket is not None:
             assert self.prepared.starttls is not None, "who starts TLS has options for it"
             self._begin_tls(self.prepared.starttls)

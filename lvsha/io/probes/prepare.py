@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -11,7 +11,9 @@ from lvsha.checker.probes.database import MysqlQuestion, PostgresqlQuestion
 from lvsha.checker.probes.dialogue import DatagramQuestion, Question
 from lvsha.checker.probes.dns import DnsQuestion
 from lvsha.checker.probes.http import HttpQuestion
-from lvsha.checker.probes.login import FtpQuestion, ImapQuestion, PopQuestion
+from lvsha.checker.probes.ldap import LdapQuestion
+from lvsha.checker.probes.login import FtpQuestion, ImapQuestion, NntpQuestion, PopQuestion
+from lvsha.checker.probes.radius import RadiusQuestion
 from lvsha.checker.probes.redis import RedisQuestion
 from lvsha.checker.probes.sip import SipQuestion
 from lvsha.checker.probes.smtp import SmtpQuestion
@@ -22,7 +24,9 @@ from lvsha.checker.settings import (
     CheckKind,
     CheckOptions,
     CheckSettings,
+    GrpcOptions,
     HttpOptions,
+    LdapOptions,
     LoginOptions,
     RedisOptions,
     SipOptions,
@@ -57,6 +61,8 @@ class Prepared:
     starttls: TlsOptions | None = None
     """TLS where the dialogue asks for it."""
     server_name: str = ""
+    plain: "Prepared | None" = None
+    """The same target, only connected to; see ``plain_connects``."""
 
 
 def destination_of(settings: CheckSettings) -> tuple[str, int] | tuple[str, int, int, int]:
@@ -82,6 +88,13 @@ def prepare(settings: CheckSettings) -> Prepared:
         OSError: the zone of a link-local address does not exist.
         ValueError: an option cannot be asked with.
     """
+    prepared = _prepare(settings)
+    if settings.plain_connects and prepared.transport is Transport.STREAM:
+        prepared.plain = replace(prepared, question=TcpQuestion(TcpOptions()), tls=None, starttls=None)
+    return prepared
+
+
+def _prepare(settings: CheckSettings) -> Prepared:
     kind, options = settings.kind, settings.options
     prepared = Prepared(settings=settings, transport=Transport.STREAM, destination=destination_of(settings))
     if kind is CheckKind.TCP:
@@ -89,19 +102,27 @@ def prepare(settings: CheckSettings) -> Prepared:
         prepared.question = TcpQuestion(tcp)
         prepared.tls = tcp.tls
         prepared.server_name = _name(tcp.tls, settings, None)
-    elif kind in (CheckKind.HTTP, CheckKind.HTTPS):
+    elif kind in (CheckKind.HTTP, CheckKind.HTTPS, CheckKind.HTTP_PROXY):
         http = options if isinstance(options, HttpOptions) else HttpOptions()
         tls = kind is CheckKind.HTTPS
-        prepared.question = HttpQuestion(http, address=settings.address, port=settings.port, tls=tls)
-        prepared.tls = http.tls if tls else None
+        if kind is CheckKind.HTTP_PROXY:
+            http = _to_a_proxy(http)
+        make = _http2()[0] if http.version == "2" else HttpQuestion
+        prepared.question = make(http, address=settings.address, port=settings.port, tls=tls)
+        prepared.tls = _offering_h2(http.tls, http.version == "2") if tls else None
         prepared.server_name = _name(prepared.tls, settings, http.host)
+    elif kind is CheckKind.GRPC:
+        grpc = options if isinstance(options, GrpcOptions) else GrpcOptions()
+        prepared.question = _http2()[1](grpc, address=settings.address, port=settings.port)
+        prepared.tls = _offering_h2(grpc.tls, True) if grpc.tls is not None else None
+        prepared.server_name = _name(prepared.tls, settings, grpc.host)
     elif kind is CheckKind.PING:
         prepared.transport = Transport.PING
     elif kind in _STREAMS:
         prepared.question = _STREAMS[kind](options or _defaults(kind))
         if isinstance(options, SmtpOptions):
             prepared.starttls = options.tls
-        elif isinstance(options, RedisOptions | LoginOptions):
+        elif isinstance(options, RedisOptions | LoginOptions | LdapOptions):
             prepared.tls = options.tls
         prepared.server_name = _name(prepared.tls or prepared.starttls, settings, None)
     elif kind in _DATAGRAMS:
@@ -131,6 +152,8 @@ _STREAMS: dict[CheckKind, Callable[[Any], Question]] = {
     CheckKind.FTP: FtpQuestion,
     CheckKind.POP: PopQuestion,
     CheckKind.IMAP: ImapQuestion,
+    CheckKind.NNTP: NntpQuestion,
+    CheckKind.LDAP: LdapQuestion,
     CheckKind.REDIS: RedisQuestion,
     CheckKind.AGENT: AgentQuestion,
     CheckKind.MYSQL: MysqlQuestion,
@@ -139,7 +162,41 @@ _STREAMS: dict[CheckKind, Callable[[Any], Question]] = {
 _DATAGRAMS: dict[CheckKind, Callable[[Any], DatagramQuestion]] = {
     CheckKind.DNS: DnsQuestion,
     CheckKind.UDP: UdpQuestion,
+    CheckKind.RADIUS: RadiusQuestion,
 }
+
+
+def _http2() -> tuple[Any, Any]:
+    """The questions over HTTP/2. Their library is an extra, and 50 ms of import that few need.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        from lvsha.checker.probes.grpc import GrpcQuestion
+        from lvsha.checker.probes.http2 import Http2Question
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "lvsha":
+            raise
+        raise ValueError(
+            f"HTTP/2 needs the Python package {error.name}: pip install 'lvsha[http2]'"
+        ) from None
+    return Http2Question, GrpcQuestion
+
+
+def _offering_h2(tls: TlsOptions, wanted: bool) -> TlsOptions:
+    return replace(tls, alpn=("h2",)) if wanted and not tls.alpn else tls
+
+
+def _to_a_proxy(options: HttpOptions) -> HttpOptions:
+    """The request names who is asked for; the login is the proxy's."""
+    if options.host is None:
+        url = options.path
+        options = replace(options, host=url.partition("://")[2].partition("/")[0] if "://" in url else url)
+    if options.authorization is not None:
+        headers = (*options.headers, ("Proxy-Authorization", options.authorization))
+        options = replace(options, headers=headers, authorization=None)
+    return options
 
 
 def _name(tls: TlsOptions | None, settings: CheckSettings, host: str | None) -> str:

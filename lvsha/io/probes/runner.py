@@ -66,10 +66,11 @@ class ProbeRunner:
         """Probes in flight."""
         return len(self._in_flight)
 
-    def start(self, check_id: str, settings: CheckSettings, done: Done) -> None:
+    def start(self, check_id: str, settings: CheckSettings, done: Done, *, is_plain: bool = False) -> None:
         """Ask once; ``done`` is called with the result, never from within this call.
 
-        A probe of the same check that is still in flight is cancelled.
+        A probe of the same check that is still in flight is cancelled. ``is_plain``: only connect,
+        where the kind has a connection.
         """
         assert not self._is_closed, "a closed runner starts nothing"
         flying = self._in_flight.get(check_id)
@@ -89,6 +90,8 @@ class ProbeRunner:
                 self._schedule()
                 return
             self._prepared[check_id] = prepared
+        if is_plain and prepared.plain is not None:
+            prepared = prepared.plain
         probe = self._make(check_id, prepared, done)
         self._in_flight[check_id] = probe
         try:

@@ -9,17 +9,37 @@ from hypothesis import strategies as st
 from lvsha.checker.probes.agent import AgentQuestion
 from lvsha.checker.probes.database import MysqlQuestion, PostgresqlQuestion
 from lvsha.checker.probes.dialogue import Question, Step, Verdict
-from lvsha.checker.probes.login import FtpQuestion, ImapQuestion, PopQuestion
+from lvsha.checker.probes.ldap import LdapQuestion
+from lvsha.checker.probes.login import FtpQuestion, ImapQuestion, NntpQuestion, PopQuestion
 from lvsha.checker.probes.redis import RedisQuestion
 from lvsha.checker.probes.smtp import SmtpQuestion
 from lvsha.checker.result import Reason
-from lvsha.checker.settings import AgentOptions, DatabaseOptions, LoginOptions, RedisOptions, SmtpOptions
+from lvsha.checker.settings import (
+    AgentOptions,
+    DatabaseOptions,
+    LdapOptions,
+    LoginOptions,
+    RedisOptions,
+    SmtpOptions,
+)
 
 LOGIN = LoginOptions(username="joe", password='p"w\\')
 NOBODY = LoginOptions()
 MYSQL_GREETING = b"\x0a" + b"8.0.1\0" + bytes(20)
 MYSQL_DENIED = b"\xff" + (1045).to_bytes(2, "little") + b"#28000Access denied"
 MYSQL_FULL = b"\xff" + (1040).to_bytes(2, "little") + b"Too many connections"
+
+
+LDAP_BIND = bytes.fromhex("300c020101600702010304008000")
+LDAP_BOUND = bytes.fromhex("300c02010161070a010004000400")
+LDAP_DENIED = bytes.fromhex("300f020101610a0a013104000403626164")
+LDAP_BUSY = bytes.fromhex("300c02010161070a013304000400")
+LDAP_UNBIND = bytes.fromhex("30050201034200")
+LDAP_SEARCH = bytes.fromhex(
+    "302a020102632504000a01000a0100020101020100010100870b6f626a656374436c61737330050403312e31"
+)
+LDAP_ENTRY = bytes.fromhex("3009020102640404003000")
+LDAP_DONE = bytes.fromhex("300c02010265070a010004000400")
 
 
 def mysql(sequence: int, packet: bytes) -> bytes:
@@ -129,6 +149,41 @@ CASES: dict[str, Case] = {
         b'a1 LOGIN "joe" "p\\"w\\\\"\r\n',
     ),
     "imap-bye": (lambda: ImapQuestion(NOBODY), [b"* BYE full\r\n"], Reason.BAD_RESPONSE, b""),
+    "nntp": (lambda: NntpQuestion(NOBODY), [b"200 news\r\n"], Reason.OK, b"QUIT\r\n"),
+    "nntp-login": (
+        lambda: NntpQuestion(LoginOptions(username="a", password="b")),
+        [b"201 read only\r\n", b"381 more\r\n", b"281 in\r\n"],
+        Reason.OK,
+        b"AUTHINFO USER a\r\nAUTHINFO PASS b\r\nQUIT\r\n",
+    ),
+    "nntp-denied": (
+        lambda: NntpQuestion(LoginOptions(username="a", password="b")),
+        [b"200 news\r\n", b"381 more\r\n", b"481 no\r\n"],
+        Reason.BAD_STATUS,
+        b"AUTHINFO USER a\r\nAUTHINFO PASS b\r\n",
+    ),
+    "nntp-down": (lambda: NntpQuestion(NOBODY), [b"400 shutting down\r\n"], Reason.TOLD_DOWN, b""),
+    "ldap": (lambda: LdapQuestion(LdapOptions()), [LDAP_BOUND], Reason.OK, LDAP_BIND + LDAP_UNBIND),
+    "ldap-denied": (lambda: LdapQuestion(LdapOptions()), [LDAP_DENIED], Reason.BAD_STATUS, LDAP_BIND),
+    "ldap-busy": (lambda: LdapQuestion(LdapOptions()), [LDAP_BUSY], Reason.TOLD_DOWN, LDAP_BIND),
+    "ldap-search": (
+        lambda: LdapQuestion(LdapOptions(search_base="")),
+        [LDAP_BOUND, LDAP_ENTRY + LDAP_DONE],
+        Reason.OK,
+        LDAP_BIND + LDAP_SEARCH + LDAP_UNBIND,
+    ),
+    "ldap-search-empty": (
+        lambda: LdapQuestion(LdapOptions(search_base="")),
+        [LDAP_BOUND, LDAP_DONE],
+        Reason.BODY_MISMATCH,
+        LDAP_BIND + LDAP_SEARCH,
+    ),
+    "ldap-not": (
+        lambda: LdapQuestion(LdapOptions()),
+        [b"SSH-2.0-OpenSSH_9 and so on, long enough for the length that it seems to name\r\n" * 2],
+        Reason.BAD_RESPONSE,
+        LDAP_BIND,
+    ),
     "redis": (
         lambda: RedisQuestion(RedisOptions()),
         [b"+PONG\r\n"],

@@ -1,6 +1,7 @@
 """HTTP/1: the request, and verdicts over answers in any pieces."""
 
 import hashlib
+import zlib
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -287,3 +288,94 @@ def test_phase_says_what_is_waited_for() -> None:
     assert dialogue.phase == "the rest of the headers"
     dialogue.received(b"Content-Length: 10\r\n\r\nabc")
     assert dialogue.phase == "the rest of the body, 3 bytes of 10 came"
+
+
+def followed(options: HttpOptions, *locations: str, status: int = 302) -> tuple[list[bytes], Verdict | None]:
+    """What is asked, one redirect after the other, and the verdict."""
+    dialogue = HttpQuestion(options, address=IPv4Address("10.0.0.11"), port=8080, tls=False).begin()
+    asked = []
+    for location in (*locations, ""):
+        asked.append(dialogue.connected().send)
+        answer = (
+            f"HTTP/1.1 {status} x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+            if location
+            else GOOD_ANSWER
+        )
+        step = dialogue.received(answer.encode())
+        if not step.reconnect:
+            return asked, step.verdict
+    return asked, None
+
+
+GOOD_ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_redirects_are_followed_where_they_are_asked_for() -> None:
+    options = HttpOptions(redirects=3, path="/a/b")
+
+    asked, verdict = followed(options, "/c?d", "e", "http://www.example:8080/f")
+
+    assert verdict is not None
+    assert verdict.ok
+    assert [data.split(b"\r\n")[0] for data in asked] == [
+        b"GET /a/b HTTP/1.1",
+        b"GET /c?d HTTP/1.1",
+        b"GET /e HTTP/1.1",
+        b"GET /f HTTP/1.1",
+    ]
+    assert b"\r\nHost: www.example:8080\r\n" in asked[3]
+
+
+@pytest.mark.parametrize(
+    ("location", "word"),
+    [
+        ("https://10.0.0.11:8080/", "away"),
+        ("http://10.0.0.11:9090/", "away"),
+        ("ftp://x/", "away"),
+        ("http://a:b@10.0.0.11:8080/", "away"),
+        ("http://[::1/", "away"),
+        ("/a\x01b", "away"),
+    ],
+)
+def test_a_redirect_to_another_service_is_no_answer(location: str, word: str) -> None:
+    _, verdict = followed(HttpOptions(redirects=3), location)
+
+    assert verdict is not None
+    assert verdict.reason is Reason.BAD_STATUS
+    assert word in verdict.detail
+
+
+def test_endless_redirects_end() -> None:
+    asked, verdict = followed(HttpOptions(redirects=2), *["/again"] * 5)
+
+    assert verdict is not None
+    assert (len(asked), verdict.reason) == (3, Reason.BAD_STATUS)
+    assert "more than 2 redirects" in verdict.detail
+
+
+@pytest.mark.parametrize(("status", "method"), [(302, b"GET"), (303, b"GET"), (307, b"POST"), (308, b"POST")])
+def test_a_post_becomes_a_get_as_in_a_browser(status: int, method: bytes) -> None:
+    asked, _ = followed(HttpOptions(redirects=1, method="POST", body=b"x"), "/b", status=status)
+
+    assert asked[1].split(b" ")[0] == method
+    assert asked[1].endswith(b"x") == (method == b"POST")
+
+
+def test_a_redirect_that_is_a_good_status_is_good() -> None:
+    asked, verdict = followed(HttpOptions(redirects=1, statuses=((302, 302),)), "/b")
+
+    assert verdict is not None
+    assert (len(asked), verdict.ok) == (1, True)
+
+
+def test_a_body_that_claims_to_be_compressed_is_never_unpacked() -> None:
+    """A bomb is as long as it is on the wire."""
+    bomb = zlib.compress(bytes(10_000_000), 9)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    options = HttpOptions(body_limit=1000, body_regex="never there")
+    dialogue = HttpQuestion(options, address=IPv4Address("10.0.0.11"), port=80, tls=False).begin()
+
+    verdict = dialogue.received(head.encode() + bomb).verdict
+
+    assert verdict is not None
+    assert verdict.reason is Reason.BODY_MISMATCH

@@ -88,6 +88,41 @@ async def test_http_asks_with_the_options_given() -> None:
     assert asked.startswith(b"OPTIONS /up HTTP/1.1\r\nHost: www.example.test\r\n")
 
 
+async def test_redirects_are_followed_over_new_connections() -> None:
+    asked: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.read(1024)).split(b" ")[1])
+        number = len(asked)
+        writer.write(b"HTTP/1.1 302 x\r\nLocation: /%d\r\n\r\n" % number if number < 4 else OK_ANSWER)
+        await writer.drain()
+
+    async with serving(handler) as port:
+        result = await probe_once(check(HTTP, port, HttpOptions(redirects=3)))
+        asked_then, asked = asked, []
+        endless = await probe_once(check(HTTP, port, HttpOptions(redirects=2)))
+
+    assert result.ok, result.detail
+    assert asked_then == [b"/", b"/1", b"/2", b"/3"]
+    assert endless.reason is Reason.BAD_STATUS
+    assert "more than 2 redirects" in endless.detail
+
+
+async def test_a_plain_probe_only_connects() -> None:
+    settings = replace(check(HTTP, 0), plain_connects=3, timeout=300 * MILLISECOND)
+    results: asyncio.Queue[ProbeResult] = asyncio.Queue()
+    reasons = []
+    async with serving(silent) as port:
+        settings = replace(settings, port=port)
+        runner = ProbeRunner()
+        for is_plain in (True, False):
+            runner.start("x", settings, lambda _, result: results.put_nowait(result), is_plain=is_plain)
+            reasons.append((await results.get()).reason)
+        runner.close()
+
+    assert reasons == [Reason.OK, Reason.TIMEOUT]
+
+
 async def test_large_request_is_sent_whole() -> None:
     """More than a socket's buffer takes at once."""
     body = os.urandom(8 * 1024 * 1024)
