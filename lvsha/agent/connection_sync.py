@@ -12,7 +12,7 @@ successor reads that table once, and resynchronises with the peers.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
@@ -23,16 +23,19 @@ from lvsha.core.addr import endpoint_text
 from lvsha.core.errors import ConfigErrors, KernelError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, earliest, to_seconds
 from lvsha.core.machine import Event, Output
+from lvsha.director.coverage import by_service
 from lvsha.director.gate import Gate, GateClosed, GateOpened
 from lvsha.director.rebuild import rebuilder
 from lvsha.io.conn_rows import table_rows
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.private_link import PRIVATE_INTERFACE
 from lvsha.io.reactor import monotonic
+from lvsha.io.realtime import run_ahead
 from lvsha.io.relay_keys import read_keyring
 from lvsha.io.relay_socket import RelaySocket
 from lvsha.io.sync_capture import SyncCapture
-from lvsha.ipvs.model import Table
+from lvsha.ipvs.model import ServiceKey, Table
+from lvsha.sync.conn_table import TableRow
 from lvsha.sync.mirror import Mirror, is_nudge
 from lvsha.sync.relay import Relay
 from lvsha.sync.relay_outputs import BarrierReached, Install, InstallEntries, RowsEnded, SendDatagram
@@ -42,6 +45,7 @@ from lvsha.sync.settings import SyncSettings, Transport
 from lvsha.sync.store import Held, Store, vaddr_of, with_timeout
 from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.names import protocol_name
+from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import assemble, encode_entry
 from lvsha.wire.relay import Readiness
 
@@ -49,10 +53,28 @@ _WATCH_S = 1.0
 _BUSY = SECOND
 _BUSY_NUDGE = 10 * MILLISECOND
 """On the private interface a nudge costs no wire, only the sixteen packets."""
+_SEED_READS = 5
+_SEED_AT_ONCE = 1_000
+"""Rows taken from the table between two looks at everything else."""
+_LOST_MOST = 10_000
+"""Connections that would be lost now: so many are counted by service, 30 ms at the most."""
+_LOST_SHOWN = 20
 _READS_AT_ONCE = 8
 """Batches of captured messages between two looks at everything else."""
 
 Status = dict[str, Any]
+
+
+def _read_table(rebuild: Callable[[TableRow], SyncConn | None]) -> list[tuple[bytes, int]]:
+    """The kernel's connections as entries, and what is left of their lives."""
+    found = []
+    for row in table_rows():
+        conn = rebuild(row) if row.expires_s else None
+        if conn is not None:
+            entry = encode_entry(conn)
+            if not is_nudge(entry):
+                found.append((entry, row.expires_s * SECOND))
+    return found
 
 
 def on_private_interface(settings: SyncSettings | None) -> SyncSettings | None:
@@ -129,6 +151,7 @@ class ConnectionSync:
     async def run(self) -> None:
         """For ever; the daemons run already, and the services are in the kernel."""
         loop = asyncio.get_running_loop()
+        run_ahead()
         self._open_capture()
         await self._seed()
         loop.add_reader(self._socket.fileno(), self._on_socket)
@@ -238,26 +261,33 @@ class ConnectionSync:
             self._perform(self.relay.on_changes(now))
 
     async def _seed(self) -> None:
-        """Read the kernel's table once: what was there before we were."""
+        """Read the kernel's table: what was there before we were.
+
+        The kernel prints its table by position, so of one that changes meanwhile some rows come twice and
+        others not at all (21 of 10,000 were seen to be missing): it is read until nothing new is found.
+        """
         begun = monotonic()
-        try:
-            table, timeouts = self._ipvs.table(), self._ipvs.timeouts()
-            rows = await asyncio.to_thread(table_rows)
-        except KernelError as error:
-            self._journal.write("sync.seed_failed", error=str(error))
-            return
-        now = monotonic()
-        rebuild = rebuilder(table, timeouts)
-        seeded = 0
-        for row in rows:
-            conn = rebuild(row)
-            if conn is None or not row.expires_s:
-                continue
-            entry = encode_entry(conn)
-            if not is_nudge(entry) and self.store.seed(entry, now, lifetime=row.expires_s * SECOND):
-                seeded += 1
+        before = len(self.store)
+        read = 0
+        for _ in range(_SEED_READS):
+            try:
+                rebuild = rebuilder(self._ipvs.table(), self._ipvs.timeouts())
+                found = await asyncio.to_thread(_read_table, rebuild)
+            except KernelError as error:
+                self._journal.write("sync.seed_failed", error=str(error))
+                return
+            read += len(found)
+            known = len(self.store)
+            for at in range(0, len(found), _SEED_AT_ONCE):
+                now = monotonic()
+                for entry, lifetime in found[at : at + _SEED_AT_ONCE]:
+                    self.store.seed(entry, now, lifetime=lifetime)
+                await asyncio.sleep(0)
+            if len(self.store) == known:
+                break
         took_ms = round((monotonic() - begun) / 1e6)
-        self._journal.write("sync.seeded", rows=len(rows), taken=seeded, took_ms=took_ms)
+        self._perform(self.relay.on_changes(monotonic()))
+        self._journal.write("sync.seeded", rows=read, taken=len(self.store) - before, took_ms=took_ms)
 
     # The peers speak
 
@@ -418,9 +448,11 @@ class ConnectionSync:
 
     # What we look like
 
-    def status(self) -> Status:
-        """``sync.relay`` of ``lvsha status --json``."""
+    def status(self, names: Mapping[ServiceKey, str]) -> Status:
+        """``sync.relay`` of ``lvsha status --json``; ``names``: of the services."""
         views = self.relay.peers(monotonic())
+        worst = max(views, key=lambda view: (not view.connected, view.missing), default=None)
+        lost = self.relay.would_lose(worst.peer, _LOST_MOST) if worst is not None else ()
         return {
             "connections": len(self.store),
             "heard": self.mirror.heard,
@@ -432,6 +464,9 @@ class ConnectionSync:
             "gate": {"open": self.gate.is_open, "reason": self.gate.reason},
             "coverage": round(min((view.coverage for view in views), default=0.0), 6),
             "would_lose": max((view.missing for view in views), default=len(self.store)),
+            "would_lose_by_service": by_service(lost, self.store, names),
+            "would_lose_counted": len(lost),
+            "would_lose_connections": [self.describe(key) for key in lost[:_LOST_SHOWN]],
             "peers": [
                 {
                     "name": view.name,

@@ -7,9 +7,11 @@ and twice is once.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from lvsha.agent.journal import Journal
 from lvsha.core.errors import KernelError
+from lvsha.io.realtime import run_ahead
 from lvsha.io.sync_socket import Delivery, SyncInjector
 from lvsha.sync.resync import Batch, Installer, Token
 
@@ -36,6 +38,8 @@ class Injection:
         self._on_installed = on_installed
         self._injector: SyncInjector | None = None
         self._wanted = asyncio.Event()
+        # A thread of its own: a slow name look-up of somebody else's must not hold entries up.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="injection", initializer=run_ahead)
         self._is_complaining = False
         self.dropped = 0
         """Messages that the daemon's socket had no room for; all were sent again."""
@@ -63,13 +67,15 @@ class Injection:
                 self.is_idle = True
         finally:
             self.reopen()
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _install(self, batch: Batch) -> None:
         """Until the kernel has it; while nobody listens there, for as long as that takes."""
         tries = 0
         while batch.messages:
             try:
-                delivery = await asyncio.to_thread(self._deliver, batch)
+                loop = asyncio.get_running_loop()
+                delivery = await loop.run_in_executor(self._thread, self._deliver, batch)
             except KernelError as error:
                 if not self._is_complaining:
                     self._journal.write("sync.injection_failed", error=str(error), retry_s=_RETRY_S)

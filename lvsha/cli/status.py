@@ -13,6 +13,8 @@ SUMMARY = "show what a director does and whether all is well"
 
 Json = dict[str, Any]
 
+_LOST_SHOWN = 5
+
 _CLEAR = "\x1b[H\x1b[2J"
 """To the top left, and everything gone: ECMA-48's CUP and ED."""
 
@@ -97,6 +99,14 @@ def _relay(relay: Json) -> list[str]:
         else:
             says = f"has all {relay['connections']} connections"
         lines.append(f"  relay: {peer['name']} {says}")
+    if relay.get("would_lose_by_service"):
+        of = ", ".join(f"{count} of {name}" for name, count in relay["would_lose_by_service"].items())
+        more = "" if relay["would_lose_counted"] == relay["would_lose"] else " or more"
+        lines.append(f"  relay: would be lost now: {of}{more}")
+        shown = relay["would_lose_connections"][:_LOST_SHOWN]
+        lines += [f"    {each}" for each in shown]
+        if relay["would_lose"] > len(shown):
+            lines.append(f"    ... and {relay['would_lose'] - len(shown)} more: --json has up to 20")
     if not relay["gate"]["open"]:
         lines.append(f"  relay: no address is taken back yet: {relay['gate']['reason']}")
     return lines

@@ -5,6 +5,7 @@ address that was asked, which in DR mode is the VIP.
 """
 
 import contextlib
+import resource
 import selectors
 import socket
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 def serve(server: str, port: int, addresses: Sequence[str]) -> None:
     """Echo for ever; prints ``ready`` when it listens."""
     name = server.encode()
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (65_536, 65_536))
     family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
     selector = selectors.EpollSelector()
 

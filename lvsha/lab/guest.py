@@ -33,7 +33,8 @@ from lvsha.lab.errors import GuestTimeout, LabError
 MODULES = (
     # ipv6 first: ip_vs and bridge need its symbols.
     ("ipv6",),
-    ("ip_vs", "veth", "bridge", "dummy", "macvlan", "tun", "nlmon", "sch_netem"),
+    ("ip_vs", "veth", "bridge", "dummy", "macvlan", "tun", "nlmon"),
+    ("sch_netem", "sch_prio", "cls_u32"),
     ("ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_sh", "ip_vs_mh"),
     (
         "ipip",

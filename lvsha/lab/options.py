@@ -24,6 +24,20 @@ def duration(text: str) -> float:
     return value
 
 
+def percent(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 90:
+        raise ValueError("between 0 and 90")
+    return value
+
+
+def mark(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 32:
+        raise ValueError("32 bits")
+    return value
+
+
 def phase(text: str) -> float | None:
     if text == "any":
         return None
@@ -126,7 +140,30 @@ OPTIONS = (
         field="rate",
         metavar="PPS",
         parse=positive,
-        help="packets per second of a flood; 0: as many as go",
+        help="packets per second of a flood, new connections per second of a load; 0: the scenario's own",
+    ),
+    Option(
+        name="protocol",
+        field="protocol",
+        metavar="P",
+        choices=("tcp", "udp"),
+        help="of the connections; udp: with persistence, from 50 addresses",
+    ),
+    Option(
+        name="fwmark", field="fwmark", metavar="N", parse=mark, help="one service for a mark; 0: by address"
+    ),
+    Option(
+        name="idle", field="idle", metavar="N", parse=positive, help="connections that say nothing, in a load"
+    ),
+    Option(
+        name="entries", field="entries", metavar="N", parse=positive, help="rows put into the master's kernel"
+    ),
+    Option(
+        name="loss",
+        field="loss",
+        metavar="PERCENT",
+        parse=percent,
+        help="of the packets that carry connections between the directors",
     ),
     Option(
         name="phase",

@@ -12,12 +12,13 @@ between two echoes, and a number that never comes back is a beat lost.
 import contextlib
 import errno
 import json
+import resource
 import select
 import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 MILLISECOND = 1_000_000
@@ -48,14 +49,31 @@ class Connections:
         self.all: list[Connection] = []
         self.sequence = 0
 
-    def open(self, address: str, port: int, count: int, rounds: int, timeout_s: float) -> dict[str, Any]:
-        """Open ``count`` connections one after another; each makes ``rounds`` round trips at once."""
+    def open(
+        self,
+        address: str,
+        port: int,
+        count: int,
+        rounds: int,
+        timeout_s: float,
+        sources: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Open ``count`` connections one after another; each makes ``rounds`` round trips at once.
+
+        With ``sources`` they are UDP, from these addresses in turn.
+        """
         errors: Counter[str] = Counter()
         servers: Counter[str] = Counter()
-        for _ in range(count):
+        many_files(count)
+        for number in range(count):
             try:
-                connection = Connection(socket.create_connection((address, port), timeout_s))
-                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if sources:
+                    connection = Connection(
+                        datagrams(address, port, sources[number % len(sources)], timeout_s)
+                    )
+                else:
+                    connection = Connection(socket.create_connection((address, port), timeout_s))
+                    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for _ in range(rounds):
                     self.sequence += 1
                     connection.sock.send(b"%d\n" % self.sequence)
@@ -67,6 +85,63 @@ class Connections:
             servers[connection.server] += 1
             self.all.append(connection)
         return {"opened": sum(servers.values()), "servers": servers, "errors": errors}
+
+    def load(self, address: str, port: int, rate: float) -> dict[str, Any]:
+        """Open ``rate`` connections a second until the next order comes; each makes one round trip.
+
+        Counted is what the client sees: ``unanswered`` of those that it believes established, and how long
+        the slowest answer took.
+        """
+        many_files(20_000)
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        pending: dict[int, Connection] = {}
+        errors: Counter[str] = Counter()
+        interval = round(1e9 / rate)
+        began = due = time.monotonic_ns()
+        slowest, end, opened = 0, None, 0
+        while (now := time.monotonic_ns()) < (end or now + 1) and (pending or end is None):
+            if end is None and now >= due:
+                due = max(due + interval, now - MILLISECOND * 100)
+                opened += 1
+                sock = socket.socket(family, socket.SOCK_STREAM)
+                sock.setblocking(False)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect_ex((address, port))
+                pending[sock.fileno()] = Connection(sock)
+                poll.register(sock, select.POLLOUT)
+                continue
+            wait = (due if end is None else end) - now
+            for fd, event in poll.poll(max(0, -(-wait // MILLISECOND))):
+                if fd == 0:
+                    poll.unregister(0)
+                    end = time.monotonic_ns() + 3_000 * MILLISECOND
+                    continue
+                connection = pending[fd]
+                try:
+                    if event & select.POLLOUT:
+                        connection.sock.send(b"0\n")
+                        poll.modify(fd, select.POLLIN)
+                        continue
+                    connection.server = connection.sock.recv(256).partition(b" ")[0].decode()
+                except OSError as error:
+                    errors[error_name(error)] += 1
+                    connection.sock.close()
+                else:
+                    slowest = max(slowest, time.monotonic_ns() - connection.opened_at)
+                    self.all.append(connection)
+                poll.unregister(fd)
+                del pending[fd]
+        took = (time.monotonic_ns() if end is None else end - 3_000 * MILLISECOND) - began
+        return {
+            "tried": opened,
+            "opened": len(self.all),
+            "errors": errors,
+            "unanswered": len(pending),
+            "slowest_ms": round(slowest / MILLISECOND, 1),
+            "rate": round(opened / (took / 1e9), 1),
+        }
 
     def check(self, timeout_s: float) -> dict[str, Any]:
         """One more round trip on every living connection."""
@@ -92,6 +167,8 @@ class Connections:
                     answer = connection.sock.recv(4096)
                     if not answer:
                         connection.error = "EOF"
+                    elif not answer.startswith(connection.server.encode() + b" "):
+                        connection.error = "MOVED"  # a datagram that another realserver has answered
                     elif not answer.endswith(b" " + question):
                         continue  # the answer to an older question, delivered late
                 except OSError as error:
@@ -133,6 +210,24 @@ class Connections:
             connection.sock.close()
         self.all = [connection for connection in self.all if not connection.error]
         return {"forgotten": len(dead)}
+
+
+def many_files(count: int) -> None:
+    """Let this process have so many sockets, where it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 4096
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+
+
+def datagrams(address: str, port: int, source: str, timeout_s: float) -> socket.socket:
+    """A flow of its own from one of our addresses."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((source, 0))
+    sock.connect((address, port))
+    sock.settimeout(timeout_s)
+    return sock
 
 
 def error_name(error: OSError) -> str:

@@ -47,7 +47,17 @@ class RunSettings:
     duration_s: float = 20.0
     """How long a fault that lasts is kept up: load, a cut, a flapping link."""
     rate: int = 0
-    """Packets per second of a flood; 0: as many as go."""
+    """Of a flood, packets a second, of a load, new connections a second; 0: as many as go, or its default."""
+    protocol: str = "tcp"
+    """Of the connections; ``udp``: with persistence, from many addresses of the client."""
+    fwmark: int = 0
+    """Not 0: one service for this firewall mark instead of one for each address and protocol."""
+    idle: int = 10_000
+    """Connections that say nothing, beside a load."""
+    entries: int = 100_000
+    """Rows put into the master's kernel, beside the connections."""
+    loss: int = 20
+    """Of the packets between the directors that carry connections, in per cent."""
     phase: float | None = 0.5
     """Where between two adverts the fault falls: 0.5 = half-way, so that runs compare. None: anywhere."""
     check_interval_s: float = 0.5

@@ -16,6 +16,7 @@ from typing import Any
 
 from lvsha.lab import echo, probe, watch
 from lvsha.lab.errors import LabError
+from lvsha.lab.fill import fill_table
 from lvsha.lab.helper import Helper
 from lvsha.lab.netns import run
 from lvsha.lab.peers.base import Peer
@@ -80,6 +81,10 @@ class Stage:
         """Everything but the directors."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.topology.build()
+        if self.settings.fwmark:
+            self.topology.mark(self.settings.fwmark)
+        if self.settings.protocol == "udp":
+            self.topology.be_many()
         if self.settings.capture and shutil.which("tcpdump"):
             self._capture = self._start_capture()
         for name in self.topology.realservers:
@@ -153,7 +158,8 @@ class Stage:
         table = self.timeline.weights.get(node, {})
         ends = [f">{self.destination(name)}" for name in self.topology.realservers]
         good = [weight for end in ends for key, weight in table.items() if key.endswith(end) and weight > 0]
-        return len(good) == 2 * len(self.topology.service_addresses) * len(ends)
+        services = 1 if self.settings.fwmark else 2 * len(self.peer.served)
+        return len(good) == services * len(ends)
 
     def _syncs(self, node: str) -> bool:
         """The daemons' sockets end in port 8848 on one side or the other."""
@@ -168,11 +174,16 @@ class Stage:
 
     # The client
 
-    def open_connections(self, count: int | None = None, *, rounds: int = ROUND_TRIPS) -> dict[str, Any]:
-        """Open connections through the first VIP; all must open. Each makes some round trips at once."""
+    def open_connections(
+        self, count: int | None = None, *, rounds: int = ROUND_TRIPS, address: str = ""
+    ) -> dict[str, Any]:
+        """Open connections through a VIP, the first; all must open. Each makes some round trips at once."""
         wanted = self.settings.connections if count is None else count
         client = self._helpers["connections"]
-        order = {"address": self.vip, "port": PORT, "count": wanted, "rounds": rounds, "timeout_s": 2.0}
+        order = {"address": address or self.vip, "port": PORT, "count": wanted, "rounds": rounds}
+        order |= {"timeout_s": 2.0}
+        if self.settings.protocol == "udp":
+            order["sources"] = [str(each) for each in self.topology.client_addresses()]
         client.send({"do": "open"} | order)
         answer = client.receive(60.0 + wanted)
         self.last_connection_at = int(answer["at"])
@@ -185,6 +196,48 @@ class Stage:
         client = self._helpers["connections"]
         client.send({"do": "check", "timeout_s": timeout_s})
         return client.receive(timeout_s + 30.0)
+
+    def start_load(self, rate: int) -> None:
+        """Begin to open so many connections a second, of which each makes one round trip and stays open."""
+        client = self._spawn("load", probe.drive_connections, "client")
+        client.send({"do": "load", "address": self.vip, "port": PORT, "rate": rate})
+
+    def stop_load(self) -> dict[str, Any]:
+        """How it went, and how many of the opened go on: a further round trip on each."""
+        client = self._helpers["load"]
+        client.send({"do": "check", "timeout_s": 10.0})
+        opened = client.receive(60.0)
+        return opened | {"check": client.receive(60.0)}
+
+    def rows(self, node: str) -> set[tuple[str, ...]]:
+        """The kernel's connections to the realservers' port, without states and timers."""
+        text = self.topology.directors[node].read("/proc/self/net/ip_vs_conn")
+        found = (tuple(line.split()[:7]) for line in text.splitlines()[1:])
+        port = f"{PORT:04X}"
+        return {row for row in found if port in (row[4], row[6])}
+
+    def counted(self, node: str, address: str) -> int:
+        """The connections that a director's kernel counts for the services of an address.
+
+        As good as reading its table, if they are bound; of a large one that would take half a minute.
+        """
+        text = self.topology.directors[node].read("/proc/self/net/ip_vs")
+        total, mine = 0, False
+        for line in text.splitlines()[3:]:
+            words = line.split()
+            if words[0] != "->":
+                mine = watch.endpoint(words[1]).rpartition(":")[0].strip("[]") == address
+            elif mine:
+                total += int(words[4]) + int(words[5])
+        return total
+
+    def fill(self, node: str, entries: int) -> None:
+        """Put rows into the kernel of a director that does not run yet, as of so many clients.
+
+        They come as another kernel's sync messages would, and are bound to no realserver: nobody could open
+        so many sockets here.
+        """
+        fill_table(self.topology, node, entries)
 
     def connections_by_age(self, at: int, ages_ms: list[float]) -> dict[str, Any]:
         """What became of the connections by their age at an instant, in milliseconds; ask after a check."""
@@ -200,7 +253,7 @@ class Stage:
     def start_heartbeat(self, *, avoid: str = "") -> None:
         """Begin to measure silence; not on a flow of realserver ``avoid``."""
         client = self._helpers["heartbeat"]
-        first, *last = [str(address) for address in self.topology.service_addresses]
+        first, *last = [str(address) for address in self.peer.served]
         flows = [[first, HEARTBEAT_MS], *([address, LAST_VIP_HEARTBEAT_MS] for address in last)]
         client.send({"flows": flows, "port": PORT, "avoid": avoid})
         client.receive(15.0)
@@ -332,7 +385,8 @@ class Stage:
 
     def destination(self, realserver: str) -> str:
         address = self.topology.realserver_address(realserver)
-        return f"{address}:{PORT}" if address.version == 4 else f"[{address}]:{PORT}"
+        port = 0 if self.settings.fwmark else PORT
+        return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
 
     def _hear(self, timeout_s: float) -> bool:
         line = self._helpers["witness"].line(max(0.0, timeout_s))

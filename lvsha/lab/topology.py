@@ -36,6 +36,9 @@ PORT = 8000
 _ONLY_FIRST = Path("/proc/sys/net/core/fb_tunnels_only_for_init_net")
 """Not 0: a new namespace has no tunnel device of its own (``lab.init`` sees to that)."""
 
+CLIENTS = 50
+"""Addresses of the client, where each is another client to a persistent service."""
+
 DIRECTORS = ("lb1", "lb2")
 """lb1 has the higher priority and is MASTER before anything happens."""
 
@@ -80,6 +83,49 @@ class Topology:
         """Its own address outside, of the family under test."""
         n = DIRECTORS.index(name) + 1
         return self._interface(f"10.0.0.{n}/24", f"fd00::{n}/64").ip
+
+    def client_addresses(self) -> tuple[Address, ...]:
+        """Of the client; it has them all once ``be_many`` was called."""
+        return tuple(
+            self._interface(f"10.0.0.{150 + n}/24", f"fd00::{150 + n}/64").ip for n in range(CLIENTS)
+        )
+
+    def be_many(self) -> None:
+        """Give the client its further addresses."""
+        length, suffix = (24, "") if self.settings.family == 4 else (64, " nodad")
+        self.client.batch(
+            f"address add {address}/{length} dev eth0{suffix}" for address in self.client_addresses()
+        )
+
+    def mark(self, fwmark: int) -> None:
+        """Have both directors' packet filters mark whatever goes to a virtual address."""
+        program = "iptables-legacy" if self.settings.family == 4 else "ip6tables-legacy"
+        for director in self.directors.values():
+            for address in self.service_addresses:
+                words = [program, "-w", "-t", "mangle", "-A", "PREROUTING", "-d", str(address)]
+                director.run([*words, "-j", "MARK", "--set-mark", str(fwmark)])
+
+    def disturb(self, director: str, *, loss: int, port: int, family: int) -> None:
+        """Lose, reorder and double what reaches a director's UDP port, and nothing else.
+
+        Every tenth packet overtakes by 10 ms, every twentieth comes twice.
+        """
+        device = self.port(director)
+        protocol, match = ("ip", "ip") if family == 4 else ("ipv6", "ip6")
+        netem = f"delay 10ms reorder 90% 50% loss {loss}% duplicate 5%"
+        for words in (
+            "qdisc add dev {} root handle 1: prio bands 3 priomap 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+            f"qdisc add dev {{}} parent 1:3 handle 30: netem {netem}",
+            f"filter add dev {{}} parent 1: protocol {protocol} "
+            f"u32 match {match} dport {port} 0xffff flowid 1:3",
+        ):
+            netns.run(["tc", *words.format(device).split()])
+
+    def disturbed(self, director: str) -> int:
+        """How many packets to a disturbed director were lost on purpose."""
+        text = netns.run(["tc", "-s", "qdisc", "show", "dev", self.port(director)])
+        words = text.partition("qdisc netem")[2].split()
+        return int(words[words.index("(dropped") + 1].rstrip(","))
 
     def realserver_address(self, name: str) -> Address:
         n = int(name[2:])

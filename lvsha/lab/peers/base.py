@@ -8,9 +8,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from lvsha.core.addr import Address
 from lvsha.lab.errors import LabError
 from lvsha.lab.settings import Process, RunSettings
 from lvsha.lab.topology import Topology
+
+PERSISTENCE_S = 120
+"""Where services are persistent."""
 
 
 class Peer(ABC):
@@ -28,6 +32,8 @@ class Peer(ABC):
         """Whether a director of higher priority takes its address back (keepalived does by default)."""
         self.tcp_timeout_s: int | None = None
         """Of an idle connection in the kernel; None: the kernel's own 900 s."""
+        self.served: list[Address] = list(topology.service_addresses)
+        """Virtual addresses that have a service in the next configuration file."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)
@@ -68,6 +74,10 @@ class Peer(ABC):
         """Whether it has what the other one had before it came; the kernel's daemons never catch up."""
         return True
 
+    def has_said(self, node: str, event: str) -> bool:
+        """Whether its log has an event of this name."""
+        return event in self.log(node).read_text(errors="replace")
+
     def extras(self, node: str) -> dict[str, Any]:
         """What this kind of director tells about itself, for the result."""
         return {}
@@ -100,6 +110,14 @@ class Peer(ABC):
     def reload(self, node: str) -> None:
         """Have it read its configuration again."""
         self._processes[node].send_signal(signal.SIGHUP)
+
+    def switch_over(self, node: str, *, force: bool = False) -> str:
+        """Hand the addresses over as an operator does who will go on; what was refused, empty: nothing.
+
+        keepalived knows no order for that: it is stopped.
+        """
+        self.terminate(node)
+        return ""
 
     def kill(self, node: str, process: Process) -> None:
         """SIGKILL a part of it, or all."""

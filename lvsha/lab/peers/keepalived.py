@@ -1,6 +1,6 @@
 """keepalived as its users run it: VRRPv3, a sync daemon tied to the instance, TCP checks, weight 0."""
 
-from lvsha.lab.peers.base import Peer
+from lvsha.lab.peers.base import PERSISTENCE_S, Peer
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
 
@@ -42,8 +42,12 @@ class Keepalived(Peer):
             gateway = [f"{topology.gateway} dev eth1"]
             blocks.append(self._instance("inside", "eth1", INSIDE_VRID, node, gateway, []))
             blocks.append("vrrp_sync_group pair {\n  group {\n    outside\n    inside\n  }\n}\n")
-        for address in topology.service_addresses:
-            blocks += [self._service(str(address), protocol) for protocol in ("TCP", "UDP")]
+        if settings.fwmark:
+            family = "" if settings.family == 4 else "\n  ip_family inet6"
+            blocks.append(self._service(f"fwmark {settings.fwmark}", f"TCP{family}", port=0))
+        else:
+            for address in self.served:
+                blocks += [self._service(f"{address} {PORT}", protocol) for protocol in ("TCP", "UDP")]
         return "\n".join(blocks)
 
     def _instance(
@@ -64,21 +68,24 @@ class Keepalived(Peer):
             lines += ["  virtual_ipaddress_excluded {", *(f"    {address}" for address in excluded), "  }"]
         return "\n".join([*lines, "}\n"])
 
-    def _service(self, address: str, protocol: str) -> str:
+    def _service(self, key: str, protocol: str, *, port: int = PORT) -> str:
         settings = self.settings
         lines = [
-            f"virtual_server {address} {PORT} {{",
+            f"virtual_server {key} {{",
             f"  delay_loop {settings.check_interval_s:g}",
             "  lb_algo rr",
             f"  lb_kind {settings.method.upper()}",
             f"  protocol {protocol}",
         ]
+        if settings.protocol == "udp":
+            lines.append(f"  persistence_timeout {PERSISTENCE_S}")
         for name in self.topology.realservers:
             lines += [
-                f"  real_server {self.topology.realserver_address(name)} {PORT} {{",
+                f"  real_server {self.topology.realserver_address(name)} {port or ''} {{",
                 f"    weight {self.weights[name]}",
                 "    inhibit_on_failure",
                 "    TCP_CHECK {",
+                f"      connect_port {PORT}",
                 f"      connect_timeout {settings.check_timeout_s:g}",
                 f"      retry {settings.check_fall - 1}",
                 f"      delay_before_retry {settings.check_interval_s:g}",

@@ -4,11 +4,12 @@ import base64
 import hashlib
 import json
 import os
+import socket
 import sys
 from typing import Any
 
 from lvsha.lab.netns import run
-from lvsha.lab.peers.base import Peer
+from lvsha.lab.peers.base import PERSISTENCE_S, Peer
 from lvsha.lab.peers.keepalived import INSIDE_VRID, PRIORITIES, SYNCID, VRID
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
@@ -43,8 +44,13 @@ class Lvsha(Peer):
         lines += self._router("outside", "eth0", VRID, [str(vip) for vip in topology.vips])
         if topology.gateway is not None:
             lines += self._router("inside", "eth1", INSIDE_VRID, [str(topology.gateway)])
-        for address in topology.service_addresses:
-            lines += self._service(f"[{address}]:{PORT}" if address.version == 6 else f"{address}:{PORT}")
+        if settings.fwmark:
+            family = ["family = 6"] if settings.family == 6 else []
+            lines += self._service(['name = "marked"', f"fwmark = {settings.fwmark}", *family])
+        else:
+            for address in self.served:
+                text = f"[{address}]:{PORT}" if address.version == 6 else f"{address}:{PORT}"
+                lines += self._service([f'address = "{text}"', 'protocol = ["tcp", "udp"]'])
         lines += ["", "[sync]", 'interface = "eth0"', f"syncid = {SYNCID}"]
         if settings.sync_maxlen:
             lines.append(f"maxlen = {settings.sync_maxlen}")
@@ -72,22 +78,24 @@ class Lvsha(Peer):
             lines.append("preempt = true")
         return [*lines, f"excluded_addresses = {json.dumps(excluded)}"] if excluded else lines
 
-    def _service(self, address: str) -> list[str]:
+    def _service(self, key: list[str]) -> list[str]:
         settings = self.settings
+        if settings.protocol == "udp":
+            key = [*key, f'persistence_timeout = "{PERSISTENCE_S}s"']
+        port = f"port = {PORT}, " if settings.fwmark else ""
         realservers = ", ".join(
             f'{{ address = "{self.topology.realserver_address(name)}", weight = {self.weights[name]} }}'
             for name in self.topology.realservers
         )
         interval = f'"{settings.check_interval_s * 1000:g}ms"'
         check = (
-            f'{{ type = "tcp", interval = {interval}, fast_interval = {interval}, '
+            f'{{ type = "tcp", {port}interval = {interval}, fast_interval = {interval}, '
             f'timeout = "{settings.check_timeout_s * 1000:g}ms", fall = {settings.check_fall}, rise = 1 }}'
         )
         return [
             "",
             "[[service]]",
-            f'address = "{address}"',
-            'protocol = ["tcp", "udp"]',
+            *key,
             f'method = "{settings.method}"',
             'scheduler = "rr"',
             f"check = {check}",
@@ -108,6 +116,26 @@ class Lvsha(Peer):
             "relay.resync_finished" in line and ("direction=in" in line or '"direction":"in"' in line)
             for line in lines
         )
+
+    def switch_over(self, node: str, *, force: bool = False) -> str:
+        # Not by the command: a Python that starts takes the one processor for a second.
+        answer = self._ask(node, f"POST /v1/release?force={force:d}", timeout_s=30.0)
+        return str(answer.get("error", "" if answer else "no answer"))
+
+    def status(self, node: str) -> dict[str, Any]:
+        """What a director says of itself; empty while it does not answer."""
+        return self._ask(node, "GET /v1/status", timeout_s=2.0)
+
+    def _ask(self, node: str, order: str, *, timeout_s: float) -> dict[str, Any]:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                sock.settimeout(timeout_s)
+                sock.connect(str(self.node_folder(node) / "run" / "directord.sock"))
+                sock.sendall(f"{order} HTTP/1.0\r\nContent-Length: 0\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+            return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
+        except (OSError, ValueError):
+            return {}
 
     def extras(self, node: str) -> dict[str, Any]:
         if self.has_ended(node):
