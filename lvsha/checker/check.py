@@ -144,7 +144,6 @@ class Check:
         "_random",
         "_scattered",
         "_start",
-        "_weighed",
         "check_id",
         "deadline",
         "failures",
@@ -157,6 +156,7 @@ class Check:
         "successes",
         "up",
         "warning",
+        "weighed",
     )
 
     def __init__(
@@ -192,7 +192,8 @@ class Check:
         self._plain_left = 0
         """So many of the next probes only connect, as long as nothing is the matter."""
         self._scattered = False
-        self._weighed: tuple[int | None, int | None] = (None, None)
+        self.weighed: tuple[int | None, int | None] = (None, None)
+        """Weight, and share of the configured one, that the last good result gave."""
         self._random = random
 
     def start(self, now: Instant, *, spread: int = 0) -> list[Output]:
@@ -287,7 +288,7 @@ class Check:
         outputs = self._good(result, now) if result.ok else self._bad(result, now)
         self.deadline = self._next(started, now)
         self._is_steady = (
-            result.ok and self.up and self._scattered and self._weighed == (None, None) and not self.warning
+            result.ok and self.up and self._scattered and self.weighed == (None, None) and not self.warning
         )
         return outputs
 
@@ -299,8 +300,8 @@ class Check:
             self.warning = result.warning
             if result.warning:
                 outputs.append(CheckWarned(check_id=self.check_id, warning=result.warning))
-        if self._weighed != (result.weight, result.percent):
-            self._weighed = (result.weight, result.percent)
+        if self.weighed != (result.weight, result.percent):
+            self.weighed = (result.weight, result.percent)
             outputs.append(CheckWeighed(check_id=self.check_id, weight=result.weight, percent=result.percent))
         if not self.proven or (not self.up and self.successes >= self.settings.rise):
             outputs += self._rise(now)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from lvsha.checker.combine import Needs
 from lvsha.checker.settings import (
     OPTIONS_OF_KIND,
     PORTLESS_KINDS,
@@ -40,6 +41,11 @@ _COMMON = frozenset(
     name for name in schema.Check.model_fields if not schema.check_types_of(name) and name != "type"
 )
 
+Layer = tuple[Path, schema.Check]
+"""A table of the file, and where it stands; the last layer is the nearest."""
+Shared = tuple[int, CheckKind]
+"""Which of a service's checks, and of which kind it is there."""
+
 
 class Checks:
     """The checks of one service; a realserver without a ``check`` of its own shares the service's."""
@@ -51,20 +57,52 @@ class Checks:
         self._findings = context.findings
         self._key = key
         self._node = node
-        self._layers: list[tuple[Path, schema.Check]] = [
-            (("defaults", "check"), context.document.defaults.check)
-        ]
-        if service.check is not None:
-            self._layers.append(((*path, "check"), service.check))
+        self._defaults: Layer = (("defaults", "check"), context.document.defaults.check)
+        own = [((*path, "check"), service.check)] if service.check is not None else []
+        self._layers: list[Layer] = [self._defaults, *own]
+        self._service = service
         self._path = path
-        self._shared: dict[CheckKind, tuple[dict[str, Any], CheckOptions | None]] = {}
-        self._sound: set[tuple[CheckKind, int, int]] = set()
+        self._shared: dict[Shared, tuple[dict[str, Any], CheckOptions | None]] = {}
+        self._sound: set[tuple[Shared, int, int]] = set()
+        self._refuse_both(path, service)
 
-    def settings(self, at: Path, table: schema.RealServer, destination: Destination) -> CheckSettings | None:
-        """The check of one realserver; None: it is not checked."""
-        layers = self._layers
-        if table.check is not None:
-            layers = [*layers, ((*at, "check"), table.check)]
+    def of(
+        self, at: Path, table: schema.RealServer, destination: Destination
+    ) -> tuple[tuple[CheckSettings, ...], Needs]:
+        """The checks of one realserver, none where it is not checked; and how many have to pass."""
+        self._refuse_both(at, table)
+        needed = table.checks_needed or self._service.checks_needed
+        needs = Needs(needed) if needed is not None else Needs.ALL
+        found: list[CheckSettings | None]
+        if table.checks:
+            found = [
+                self._one(at, [self._defaults, ((*at, "checks", number), check)], destination)
+                for number, check in enumerate(table.checks)
+            ]
+        elif table.check is not None:
+            found = [self._one(at, [*self._layers, ((*at, "check"), table.check)], destination)]
+        elif self._service.checks:
+            found = [
+                self._one(
+                    at, [self._defaults, ((*self._path, "checks", number), check)], destination, shared=number
+                )
+                for number, check in enumerate(self._service.checks)
+            ]
+        else:
+            found = [self._one(at, self._layers, destination, shared=0)]
+        checks = tuple(dict.fromkeys(check for check in found if check is not None))
+        if needs is Needs.ANY and None in found:
+            return (), Needs.ALL  # one of them always passes
+        return checks, needs if len(checks) > 1 else Needs.ALL
+
+    def _refuse_both(self, at: Path, table: schema.Service | schema.RealServer) -> None:
+        if table.check is not None and table.checks:
+            self._findings.error((*at, "checks"), "contradicts check", "write all of them in checks")
+
+    def _one(
+        self, at: Path, layers: Sequence[Layer], destination: Destination, *, shared: int | None = None
+    ) -> CheckSettings | None:
+        """``shared``: which of the checks it is that all realservers have; None: one of its own."""
         port = next(
             (layer.port for _, layer in reversed(layers) if layer.port is not None),
             destination.port or self._key.port,
@@ -72,10 +110,10 @@ class Checks:
         kind = self._kind(at, layers, port)
         if kind is CheckKind.ON:
             return None
-        if table.check is None:
-            if kind not in self._shared:
-                self._shared[kind] = self._merge(layers, kind)
-            common, options = self._shared[kind]
+        if shared is not None:
+            if (shared, kind) not in self._shared:
+                self._shared[shared, kind] = self._merge(layers, kind)
+            common, options = self._shared[shared, kind]
         else:
             common, options = self._merge(layers, kind)
         settings = CheckSettings(
@@ -84,14 +122,14 @@ class Checks:
             options=options,
             **{"address": destination.address, **common},
         )
-        known = (kind, settings.port, settings.address.version)
-        if table.check is not None or known not in self._sound:
+        if shared is None:
             self._check(layers, settings, at)
-            if table.check is None:
-                self._sound.add(known)
+        elif (known := ((shared, kind), settings.port, settings.address.version)) not in self._sound:
+            self._check(layers, settings, at)
+            self._sound.add(known)
         return settings
 
-    def _kind(self, at: Path, layers: Sequence[tuple[Path, schema.Check]], port: int) -> CheckKind:
+    def _kind(self, at: Path, layers: Sequence[Layer], port: int) -> CheckKind:
         for _, layer in reversed(layers):
             if layer.type is not None:
                 return CheckKind(layer.type)
@@ -104,9 +142,7 @@ class Checks:
         )
         return CheckKind.PING
 
-    def _merge(
-        self, layers: Sequence[tuple[Path, schema.Check]], kind: CheckKind
-    ) -> tuple[dict[str, Any], CheckOptions | None]:
+    def _merge(self, layers: Sequence[Layer], kind: CheckKind) -> tuple[dict[str, Any], CheckOptions | None]:
         """The common fields and the options of ``kind``, the nearest layer's word first."""
         common: dict[str, Any] = {}
         given: dict[str, Any] = {}
@@ -215,7 +251,7 @@ class Checks:
             expiry_warning=tls.expiry_warning,
         )
 
-    def _check(self, layers: Sequence[tuple[Path, schema.Check]], settings: CheckSettings, at: Path) -> None:
+    def _check(self, layers: Sequence[Layer], settings: CheckSettings, at: Path) -> None:
         keys = {name: key for key, name in OPTION_KEYS.items()}
         for name, message in check_problems(settings):
             key = keys.get(name, name)

@@ -71,6 +71,7 @@ _IDENTITY = frozenset({"interface", "vrid"})
 _SINGLE_TABLES = ("sync", "sysctl", "timeouts", "agent")
 _LIVE_IN_SYNC = frozenset({"nudge_interval", "reset_grace", "relay"})
 _AT_RESTART = frozenset({"run_dir", "state_dir", "record_file"})
+_CHECK_KEYS = ("check", "checks", "checks_needed")
 _ABSENT = object()
 
 
@@ -233,16 +234,18 @@ def _service(old: ServiceSettings, new: ServiceSettings) -> Iterator[Change]:
         return
     path = f"service {old.name}"
     one, other = service_table(old, masked=False), service_table(new, masked=False)
+    shares = any(key in one and key in other for key in ("check", "checks"))
     realservers = []
     for service, table in ((old, one), (new, other)):
         rows = table.pop("realservers")
-        if not ("check" in one and "check" in other):
-            rows = [{"check": table.get("check"), **row} for row in rows]
+        if not shares:
+            rows = [{**{key: table[key] for key in _CHECK_KEYS if key in table}, **row} for row in rows]
         keys = [realserver.destination.key for realserver in service.realservers]
         realservers.append(dict(zip(keys, rows, strict=True)))
-    if not ("check" in one and "check" in other):
-        one.pop("check", None)
-        other.pop("check", None)
+    if not shares:
+        for key in _CHECK_KEYS:
+            one.pop(key, None)
+            other.pop(key, None)
     yield from _changed(path, one, other)
     for _, before, after in _paired(*realservers):
         if before is None:

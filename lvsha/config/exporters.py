@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 from typing import Any, Final
 
+from lvsha.checker.combine import Needs
 from lvsha.checker.pool import OnFailure
 from lvsha.checker.settings import (
     CheckKind,
@@ -244,17 +245,19 @@ class _Keepalived:
             self._line("uthreshold", destination.upper_threshold)
         if destination.lower_threshold:
             self._line("lthreshold", destination.lower_threshold)
-        check = realserver.check
-        if check is None:
-            return
-        keyword = _CHECKERS.get(check.kind)
-        if keyword is None:
+        if realserver.needs is Needs.ANY:
             self.lost.append(
-                f"{settings.name} {realserver.name}: keepalived has no {check.kind} check; none is made"
+                f"{settings.name} {realserver.name}: keepalived needs all checks, not any of them"
             )
-            return
-        with self._block(keyword):
-            self._check(check, destination, settings.service.key)
+        for check in realserver.checks:
+            keyword = _CHECKERS.get(check.kind)
+            if keyword is None:
+                self.lost.append(
+                    f"{settings.name} {realserver.name}: keepalived has no {check.kind} check; none is made"
+                )
+                continue
+            with self._block(keyword):
+                self._check(check, destination, settings.service.key)
 
     def _check(self, check: CheckSettings, destination: Destination, key: ServiceKey) -> None:
         timeout = "misc_timeout" if check.kind is CheckKind.EXEC else "connect_timeout"

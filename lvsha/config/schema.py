@@ -1066,6 +1066,10 @@ class RealServer(Table):
     check: Annotated[Check, Shorthand("type")] | None = Field(
         default=None, description="Keys that differ from the service's check."
     )
+    checks: list[Annotated[Check, Shorthand("type")]] = Field(
+        default=[], max_length=16, description="Several checks of its own, in place of the service's."
+    )
+    checks_needed: Literal["all", "any"] | None = Field(default=None, description="Default: the service's.")
 
 
 class Sorry(Table):
@@ -1192,6 +1196,17 @@ class Service(ServiceDefaults):
     )
     check: Annotated[Check, Shorthand("type")] | None = Field(
         default=None, description="Keys that differ from `[defaults.check]`."
+    )
+    checks: list[Annotated[Check, Shorthand("type")]] = Field(
+        default=[],
+        max_length=16,
+        description=(
+            "Several checks of each realserver, in place of `check`; each takes what it does not say "
+            "from `[defaults.check]`."
+        ),
+    )
+    checks_needed: Literal["all", "any"] | None = Field(
+        default=None, description="How many of several checks have to pass. Default: all."
     )
 
 

@@ -250,11 +250,14 @@ class Services:
                 )
             endpoints.setdefault(destination.key, place)
             names.setdefault(name, place)
+            found, needs = checks.of(at, table, destination)
             realservers.append(
                 RealServerSettings(
                     name=name,
                     destination=destination,
-                    check=checks.settings(at, table, destination),
+                    check=found[0] if found else None,
+                    further_checks=found[1:],
+                    needs=needs,
                 )
             )
         return realservers

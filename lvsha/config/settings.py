@@ -9,6 +9,7 @@ they are only brought together.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from lvsha.checker.combine import Needs
 from lvsha.checker.pool import PoolSettings
 from lvsha.checker.settings import CheckSettings
 from lvsha.core.addr import Address
@@ -83,6 +84,15 @@ class RealServerSettings:
     """Its weight is the configured one; the pool decides the one in force."""
     check: CheckSettings | None
     """None: counts as always up."""
+    further_checks: tuple[CheckSettings, ...] = ()
+    """Where it has more than one."""
+    needs: Needs = Needs.ALL
+    """How many of them have to pass."""
+
+    @property
+    def checks(self) -> tuple[CheckSettings, ...]:
+        """All of them."""
+        return () if self.check is None else (self.check, *self.further_checks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +123,8 @@ class Settings:
     timeouts: Timeouts | None = None
     """None: the kernel's IPVS time-outs stay as they are."""
     agent: AgentSettings = field(default_factory=AgentSettings)
+    generation: str = ""
+    """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""
 
     @property
     def peers(self) -> tuple[Director, ...]:

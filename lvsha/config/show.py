@@ -225,10 +225,10 @@ def service_table(service: ServiceSettings, *, masked: bool) -> dict[str, Any]:
     }
     if service.sorry is not None:
         table["sorry"] = _destination(service.sorry, key)
-    checks = [_check(realserver, key, masked=masked) for realserver in service.realservers]
+    checks = [_checks(realserver, key, masked=masked) for realserver in service.realservers]
     is_shared = all(check == checks[0] for check in checks)
     if checks and is_shared:
-        table["check"] = checks[0]
+        table |= checks[0]
     table["realservers"] = [
         {
             "name": realserver.name,
@@ -236,7 +236,7 @@ def service_table(service: ServiceSettings, *, masked: bool) -> dict[str, Any]:
             "upper_threshold": realserver.destination.upper_threshold,
             "lower_threshold": realserver.destination.lower_threshold,
             **({} if member.on_failure is None else {"on_failure": str(member.on_failure)}),
-            **({} if is_shared else {"check": check}),
+            **({} if is_shared else check),
         }
         for realserver, member, check in zip(service.realservers, pool.members, checks, strict=True)
     ]
@@ -260,11 +260,19 @@ def _destination(destination: Destination, key: ServiceKey) -> dict[str, Any]:
     return table
 
 
-def _check(realserver: RealServerSettings, key: ServiceKey, *, masked: bool) -> dict[str, Any]:
+def _checks(realserver: RealServerSettings, key: ServiceKey, *, masked: bool) -> dict[str, Any]:
+    """``check``, or ``checks`` where it has several."""
+    destination = realserver.destination
+    tables = [_check(check, destination, key, masked=masked) for check in realserver.checks]
+    if len(tables) > 1:
+        return {"checks": tables, "checks_needed": str(realserver.needs)}
+    return {"check": tables[0] if tables else {"type": "on"}}
+
+
+def _check(
+    check: CheckSettings, destination: Destination, key: ServiceKey, *, masked: bool
+) -> dict[str, Any]:
     """A check without what it takes from its realserver."""
-    check, destination = realserver.check, realserver.destination
-    if check is None:
-        return {"type": "on"}
     table: dict[str, Any] = {"type": str(check.kind)}
     if check.address != destination.address:
         table["address"] = str(check.address)

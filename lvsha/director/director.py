@@ -18,8 +18,10 @@ every adopted realserver needs its whole ``rise`` or ``fall`` to change.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from lvsha.checker.check import Check, CheckFell, CheckRose, CheckWeighed
+from lvsha.checker.combine import combine
 from lvsha.checker.fleet import Fleet
 from lvsha.checker.pool import MemberState, Pool, PoolSettings, PoolView
 from lvsha.checker.result import ProbeResult
@@ -68,6 +70,8 @@ class Director:
         self._fleet = Fleet(random=random)
         self._ids: dict[CheckSettings, str] = {}
         self._followers: dict[str, list[Follower]] = {}
+        self._several: dict[Follower, RealServerSettings] = {}
+        """The members that have more than one check."""
         self._pools: dict[str, Pool] = {}
         self._found = actual
         self.overrides = Overrides()
@@ -195,9 +199,27 @@ class Director:
         return pool.state(place[1]) if pool is not None else None
 
     def check_of(self, realserver: RealServerSettings) -> Check | None:
-        """The check whose verdict counts for ``realserver``; None: it is not checked."""
-        check_id = self._ids.get(realserver.check) if realserver.check is not None else None
-        return self._fleet.get(check_id) if check_id is not None else None
+        """The check of ``realserver``, of several the one that makes it what it is; None:
+        it is not checked."""
+        checks = self.checks_of(realserver)
+        if len(checks) < 2:
+            return checks[0] if checks else None
+        up = combine(checks, realserver.needs).up
+        return next((check for check in checks if check.up is up), checks[0])
+
+    def checks_of(self, realserver: RealServerSettings) -> tuple[Check, ...]:
+        """All checks whose verdicts count for ``realserver``."""
+        found = []
+        for settings in realserver.checks:
+            check = self._fleet.get(self._ids[settings]) if settings in self._ids else None
+            if check is not None:
+                found.append(check)
+        return tuple(found)
+
+    def followers(self) -> Iterator[tuple[Check, tuple[Follower, ...]]]:
+        """Each check that runs, and the members of pools that follow its verdict."""
+        for check in self._fleet:
+            yield check, tuple(self._followers.get(check.check_id, ()))
 
     @property
     def check_count(self) -> int:
@@ -215,32 +237,41 @@ class Director:
         self, now: Instant, found: Table, *, ended: Mapping[Place, Phase] | None = None
     ) -> list[Output]:
         """Make checks and pools what the settings say."""
-        before = {follower: check_id for check_id, them in self._followers.items() for follower in them}
+        before: dict[Follower, list[str]] = {}
+        for check_id, them in self._followers.items():
+            for follower in them:
+                before.setdefault(follower, []).append(check_id)
+        several: dict[Follower, RealServerSettings] = {}
         ids: dict[CheckSettings, str] = {}
         followers: dict[str, list[Follower]] = {}
         adopted: dict[str, bool] = {}
         for service, realserver in self._members():
-            check = realserver.check
-            if check is None:
-                continue
             follower = (service.name, realserver.name)
-            if check not in ids:
-                # A check that goes on keeps its id; one whose settings changed is asked
-                # afresh under the id it had, and keeps its verdict until then.
-                candidates = (self._ids.get(check), before.get(follower), "/".join(follower))
-                ids[check] = next(
-                    candidate
-                    for candidate in (
-                        *candidates,
-                        f"{'/'.join(follower)} {check.target()}",
-                        f"{follower} {check!r}",
+            if len(realserver.checks) > 1:
+                several[follower] = realserver
+            for number, check in enumerate(realserver.checks):
+                if check not in ids:
+                    # A check that goes on keeps its id; one whose settings changed is asked
+                    # afresh under the id it had, and keeps its verdict until then.
+                    had = before.get(follower, [])
+                    ids[check] = next(
+                        candidate
+                        for candidate in chain(
+                            (
+                                self._ids.get(check),
+                                had[number] if number < len(had) else None,
+                                "/".join(follower),
+                                f"{'/'.join(follower)} {check.target()}",
+                            ),
+                            (f"{'/'.join(follower)} {check.target()} {n}" for n in count(2)),
+                        )
+                        if candidate is not None and candidate not in followers
                     )
-                    if candidate is not None and candidate not in followers
-                )
-            check_id = ids[check]
-            followers.setdefault(check_id, []).append(follower)
-            if _was_up(service, realserver, found):
-                adopted[check_id] = True
+                check_id = ids[check]
+                followers.setdefault(check_id, []).append(follower)
+                if _was_up(service, realserver, found):
+                    adopted[check_id] = True
+        self._several = several
         self._ids, self._followers = ids, followers
         wanted = {check_id: check for check, check_id in ids.items()}
         started = self._fleet.reconfigure(wanted, now, adopted=adopted)
@@ -313,9 +344,9 @@ class Director:
         return [*outputs, ReconcileTable()] if outputs else []
 
     def _is_up(self, realserver: RealServerSettings) -> bool:
-        check = self.check_of(realserver)
-        if check is not None:
-            return check.up
+        checks = self.checks_of(realserver)
+        if checks:
+            return combine(checks, realserver.needs).up
         return realserver.check is None or realserver.check.initial is Initial.UP
 
     def _follow(self, outputs: list[Output], now: Instant) -> list[Output]:
@@ -327,7 +358,9 @@ class Director:
                 continue
             for service, member in self._followers.get(output.check_id, ()):
                 pool = self._pools[service]
-                if isinstance(output, CheckRose):
+                if (service, member) in self._several:
+                    changed = self._combine(pool, self._several[service, member], now)
+                elif isinstance(output, CheckRose):
                     changed = pool.on_check(member, True, "check passed", now)
                 elif isinstance(output, CheckFell):
                     changed = pool.on_check(member, False, f"{output.reason}: {output.detail}", now)
@@ -336,3 +369,11 @@ class Director:
                 if changed:
                     following += [*changed, ReconcileTable()]
         return following
+
+    def _combine(self, pool: Pool, realserver: RealServerSettings, now: Instant) -> list[Output]:
+        """Tell a pool what several checks of a member mean together."""
+        verdict = combine(self.checks_of(realserver), realserver.needs)
+        outputs = pool.on_weight(realserver.name, now, weight=verdict.weight, percent=verdict.percent)
+        if verdict.proven:
+            outputs += pool.on_check(realserver.name, verdict.up, verdict.reason, now)
+        return outputs

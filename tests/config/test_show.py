@@ -8,6 +8,8 @@ import pytest
 from lvsha.checker.settings import OPTIONS_OF_KIND, CheckKind
 from lvsha.config.load import loads
 from lvsha.config.show import MASK, document, to_json, to_toml
+from lvsha.core.errors import ConfigErrors
+from lvsha.core.instant import SECOND
 from tests.config.problem_cases import BASE, SERVICE
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.toml"))
@@ -38,6 +40,7 @@ check = { type = "https", password = "sesame", username = "me", headers = { "X-A
 realservers = [
     { address = "10.0.0.11:8443", weight = 4 },
     { address = "10.0.0.12", on_failure = "remove", check = "ping" },
+    { address = "10.0.0.14", checks = ["ping", { type = "tcp", port = 22 }], checks_needed = "any" },
     { address = "10.0.0.13", method = "tun", tunnel = { type = "gue", port = 6080 }, check = "on" },
 ]
 [[service]]
@@ -106,3 +109,32 @@ def test_toml_and_json_say_the_same() -> None:
     tables = document(loads(EVERYTHING, "lvsha.toml", "lb1"))
 
     assert tomllib.loads(to_toml(tables)) == tables
+
+
+def test_several_checks_belong_to_a_service_or_to_a_realserver() -> None:
+    text = """[defaults.check]
+interval = "3s"
+[[service]]
+address = "10.0.0.10:80"
+checks = ["tcp", { type = "http", path = "/up" }, "on"]
+realservers = ["10.0.0.11", { address = "10.0.0.12", check = "ping" },
+    { address = "10.0.0.13", checks = ["ping", "tcp"], checks_needed = "any" },
+    { address = "10.0.0.14", checks = ["ping", "on"], checks_needed = "any" }]
+"""
+    service = loads(text, "a", "lb1").services[0]
+    kinds = [[str(check.kind) for check in realserver.checks] for realserver in service.realservers]
+
+    assert kinds == [["tcp", "http"], ["ping"], ["ping", "tcp"], []]
+    assert [str(realserver.needs) for realserver in service.realservers] == ["all", "all", "any", "all"]
+    assert all(check.interval == 3 * SECOND for rs in service.realservers for check in rs.checks)
+
+
+def test_check_and_checks_contradict_each_other() -> None:
+    text = """[[service]]
+address = "10.0.0.10:80"
+check = "tcp"
+checks = ["ping"]
+realservers = ["10.0.0.11"]
+"""
+    with pytest.raises(ConfigErrors, match="contradicts check"):
+        loads(text, "a", "lb1")

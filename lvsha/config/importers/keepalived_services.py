@@ -8,7 +8,7 @@ from typing import Any, Final
 from lvsha.config.importers.keepalived_checks import CHECKERS, Timers, read_check
 from lvsha.config.importers.keepalived_scope import duration, number, read_block, refuse, truth, whole
 from lvsha.config.importers.keepalived_text import Statement
-from lvsha.config.importers.report import Block, Notebook, Place
+from lvsha.config.importers.report import Block, Notebook
 
 MAX_RANGE: Final = 4096
 """Addresses of one range."""
@@ -220,7 +220,7 @@ class VirtualServer:
         realservers = []
         for table, check in servers:
             if shared is None:
-                table["check"] = check
+                table |= check
             realservers.append(table)
         common: dict[str, Any] = {"scheduler": self._scheduler}
         common |= {"method": "nat"} | self._forwarding.table() | self._table
@@ -237,7 +237,7 @@ class VirtualServer:
         if sorry := self._sorry_table():
             common["sorry"] = sorry
         if shared is not None:
-            common["check"] = shared
+            common |= shared
         common["realservers"] = realservers
         return [
             Block(header="service", table=who | common, place=self._statement.place, notes=self._notes())
@@ -327,22 +327,20 @@ class VirtualServer:
             port = 0
         keeps_port = port and (method == "nat" or len(virtual_ports) != 1)
         where = {"address": endpoint(address, port) if keeps_port else str(address)}
-        return where | table | forwarding.table(), self._check(checkers, timers, port, statement.place)
+        return where | table | forwarding.table(), self._checks(checkers, timers, port)
 
-    def _check(self, checkers: list[Statement], timers: Timers, port: int, place: Place) -> dict[str, Any]:
-        if not checkers:
-            return {"type": "on"}
-        for extra in checkers[1:]:
-            self._notebook.lost(
-                extra.place,
-                extra.keyword,
-                'a realserver has one check: the first one is kept; write a script (type = "exec") for all',
-            )
-        check = read_check(checkers[0], timers, self._script_user, self._notebook)
+    def _checks(self, checkers: list[Statement], timers: Timers, port: int) -> dict[str, Any]:
+        """``check`` or ``checks``: all of them have to pass, there as here."""
+        tables = []
         is_mark = all(each.address is None for each in self._virtuals)
-        if is_mark and port and check["type"] not in ("on", "ping", "exec"):
-            check.setdefault("port", port)
-        return check
+        for statement in checkers:
+            check = read_check(statement, timers, self._script_user, self._notebook)
+            if is_mark and port and check["type"] not in ("on", "ping", "exec"):
+                check.setdefault("port", port)
+            tables.append(check)
+        if len(tables) > 1:
+            return {"checks": tables}
+        return {"check": tables[0] if tables else {"type": "on"}}
 
 
 def _netmask(text: str) -> int | str:

@@ -308,10 +308,12 @@ class _Converter:
         if kind in ("external", "external-perl"):
             return self._external(port, place, virtual_port)
         if kind.isdecimal():
-            self._notebook.changed(
-                place, "checktype", "every check negotiates, where ldirectord connected in between"
+            negotiate = self._negotiate(
+                port, request or self._option("request"), receive or self._option("receive")
             )
-        elif kind != "negotiate":
+            is_datagram = negotiate["type"] in ("dns", "sip", "radius")
+            return negotiate | ({} if is_datagram else {"plain_connects": min(int(kind), 1000)})
+        if kind != "negotiate":
             self._notebook.suspicious(place, "checktype", f"{kind} is unknown: negotiate", matters=True)
         return self._negotiate(port, request or self._option("request"), receive or self._option("receive"))
 
@@ -376,8 +378,25 @@ class _Converter:
         if service in ("imap", "imaps", "pop", "pops"):
             secure: dict[str, Any] = {"tls": {"verify": False}} if service.endswith("s") else {}
             return {"type": service.removesuffix("s"), **secure} | login | timers
-        if service == "ftp":
-            return {"type": "ftp"} | login | timers
+        if service in ("ftp", "nntp"):
+            return {"type": service} | login | timers
+        if service in ("ldap", "ldaps"):
+            secure = {"tls": {"verify": False}} if service == "ldaps" else {}
+            base = {"search_base": request} if request else {}
+            bind = login if len(login) == 2 else {}
+            return {"type": "ldap", **secure, **base} | bind | timers
+        if service == "radius":
+            secret = self._option("secret")
+            if secret:
+                return {"type": "radius", "secret": secret} | login | timers
+            self._notebook.suspicious(place, "service", "radius without a secret: a ping", matters=True)
+            return {"type": "ping"} | self._timers(connects=True)
+        if service == "http_proxy":
+            url = (
+                request if "://" in request else f"http://{self._option('virtualhost')}/{request.lstrip('/')}"
+            )
+            table = {"type": "http-proxy", "path": url}
+            return table | ({"body_regex": receive} if receive else {}) | timers
         if service == "sip":
             return {"type": "sip"} | timers
         if service in ("mysql", "pgsql"):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvsha.checker.combine import Needs
 from lvsha.checker.pool import OnFailure
 from lvsha.checker.settings import CheckKind, HttpOptions, Initial
 from lvsha.config.importers.convert import detect, to_toml, verified
@@ -346,3 +347,21 @@ def test_lines_in_any_order_never_raise(lines: list[str]) -> None:
     result = imported("\n".join(lines))
 
     verified(result, to_toml(result), "k.conf")
+
+
+def test_several_checkers_of_a_realserver_all_have_to_pass() -> None:
+    text = """virtual_server 10.0.0.1 80 {
+    protocol TCP
+    real_server 10.0.0.2 80 {
+        TCP_CHECK { connect_timeout 2 }
+        HTTP_GET { url { path /up } }
+        PING_CHECK { }
+    }
+    real_server 10.0.0.3 80 { TCP_CHECK { connect_timeout 2 } }
+}
+"""
+    first, second = settings(text).services[0].realservers
+
+    assert [str(check.kind) for check in first.checks] == ["tcp", "http", "ping"]
+    assert first.needs is Needs.ALL
+    assert [str(check.kind) for check in second.checks] == ["tcp"]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lvsha.checker.pool import OnFailure
+from lvsha.checker.settings import RadiusOptions
 from lvsha.config.exporters import to_ipvsadm, to_keepalived
 from lvsha.config.importers.convert import FORMATS, to_toml, verified
 from lvsha.config.importers.report import Imported, Reader
@@ -103,7 +104,8 @@ def test_ldirectord() -> None:
     [
         *(("ftp", "ftp"), ("imap", "imap"), ("imaps", "imap"), ("pop", "pop"), ("pops", "pop")),
         *(("sip", "sip"), ("mysql", "mysql"), ("pgsql", "postgresql"), ("dns", "dns"), ("simpletcp", "tcp")),
-        *(("ldap", "tcp"), ("nntp", "tcp"), ("radius", "tcp"), ("http_proxy", "tcp"), ("submission", "smtp")),
+        *(("ldap", "ldap"), ("ldaps", "ldap"), ("nntp", "nntp"), ("radius", "ping"), ("submission", "smtp")),
+        ("http_proxy", "http-proxy"),
         *(("https", "https"), ("none", "tcp")),
     ],
 )
@@ -113,6 +115,26 @@ def test_every_service_of_ldirectord_has_a_check(service: str, kind: str) -> Non
 
     assert check is not None
     assert str(check.kind) == kind
+
+
+@pytest.mark.parametrize(("service", "plain"), [("http", 4), ("dns", 0)])
+def test_connects_between_negotiations_of_ldirectord(service: str, plain: int) -> None:
+    text = f"virtual=10.0.0.1:9999\n real=10.0.0.2:9999 gate\n service={service}\n checktype=4\n"
+    check = settings("ldirectord", text).services[0].realservers[0].check
+
+    assert check is not None
+    assert (str(check.kind), check.plain_connects) == (service, plain)
+
+
+def test_radius_of_ldirectord_asks_as_its_user() -> None:
+    text = (
+        "virtual=10.0.0.1:1812\n real=10.0.0.2:1812 masq\n service=radius\n protocol=udp\n"
+        ' secret="s"\n login="joe"\n passwd="p"\n'
+    )
+    check = settings("ldirectord", text).services[0].realservers[0].check
+
+    assert check is not None
+    assert check.options == RadiusOptions(secret="s", username="joe", password="p")
 
 
 def test_ipvsadm_there_and_back() -> None:
