@@ -38,7 +38,15 @@ from lvsha.ipvs.model import ServiceKey, Table
 from lvsha.sync.conn_table import TableRow
 from lvsha.sync.mirror import Mirror, is_nudge
 from lvsha.sync.relay import Relay
-from lvsha.sync.relay_outputs import BarrierReached, Install, InstallEntries, RowsEnded, SendDatagram
+from lvsha.sync.relay_outputs import (
+    BarrierReached,
+    Direction,
+    Install,
+    InstallEntries,
+    ResyncStarted,
+    RowsEnded,
+    SendDatagram,
+)
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.resync import Installer, Token
 from lvsha.sync.settings import SyncSettings, Transport
@@ -153,11 +161,15 @@ class ConnectionSync:
         loop = asyncio.get_running_loop()
         run_ahead()
         self._open_capture()
-        await self._seed()
+        self.store.is_complete = False
         loop.add_reader(self._socket.fileno(), self._on_socket)
         self._perform(self.gate.start(monotonic(), peers=len(self._peers)))
         self._perform(self.relay.start(monotonic()))
-        tasks = [asyncio.create_task(self._injection.run()), asyncio.create_task(self._watch())]
+        tasks = [
+            asyncio.create_task(self._injection.run()),
+            asyncio.create_task(self._seed()),
+            asyncio.create_task(self._watch()),
+        ]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -275,7 +287,7 @@ class ConnectionSync:
                 found = await asyncio.to_thread(_read_table, rebuild)
             except KernelError as error:
                 self._journal.write("sync.seed_failed", error=str(error))
-                return
+                break
             read += len(found)
             known = len(self.store)
             for at in range(0, len(found), _SEED_AT_ONCE):
@@ -286,6 +298,7 @@ class ConnectionSync:
             if len(self.store) == known:
                 break
         took_ms = round((monotonic() - begun) / 1e6)
+        self.store.is_complete = True
         self._perform(self.relay.on_changes(monotonic()))
         self._journal.write("sync.seeded", rows=read, taken=len(self.store) - before, took_ms=took_ms)
 
@@ -318,6 +331,9 @@ class ConnectionSync:
                     barrier.set_result(None)
             elif isinstance(output, Event) and not isinstance(output, RowsEnded):
                 self._journal.record("relay", output)
+                if isinstance(output, ResyncStarted) and output.direction is Direction.OUT:
+                    # What we hold already, too: our kernel may have lost it. By hand that is what it is for.
+                    self._install_everything(now)
         self._arm()
 
     def _send(self, output: SendDatagram, now: Instant) -> None:
@@ -409,9 +425,14 @@ class ConnectionSync:
         self._tell_readiness()
 
     def resync(self) -> int:
-        """By hand: everything once more, both ways; how many connections we hold."""
-        self._perform(self.relay.resync(monotonic()))
+        """By hand: everything once more, both ways, into both kernels; how many connections we hold."""
+        now = monotonic()
+        self._install_everything(now)
+        self._perform(self.relay.resync(now))
         return len(self.store)
+
+    def _install_everything(self, now: Instant) -> None:
+        self._install_again([held for held in self.store if not self.store.owns(held)], now)
 
     def _tell_readiness(self) -> None:
         readiness = self._readiness
@@ -455,6 +476,7 @@ class ConnectionSync:
         lost = self.relay.would_lose(worst.peer, _LOST_MOST) if worst is not None else ()
         return {
             "connections": len(self.store),
+            "complete": self.store.is_complete,
             "heard": self.mirror.heard,
             "passed_on": self.mirror.passed_on,
             "installed": self.installer.installed,

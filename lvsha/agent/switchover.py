@@ -54,9 +54,13 @@ class Switchover:
     async def run(self, *, force: bool) -> Json:
         """``{"ordered": "release", ...}``, or ``{"error": reason, "lost": [...], "lost_count": n}``."""
         handover, relay = self._handover, self._sync.relay
+        if not self._sync.store.is_complete and not force:
+            # What is not read yet is not counted as missing anywhere.
+            return {"error": "refused: this kernel's table is still being read; try again in a few seconds"}
         now = monotonic()
         view = best_successor(relay.peers(now))
-        lost = relay.would_lose(view.peer, _LIST_MAX) if view is not None else ()
+        # Without a peer it is everything.
+        lost = relay.would_lose(view.peer if view is not None else 0, _LIST_MAX)
         result = await self._perform(
             handover.start(now, view, rows=len(self._sync.store), lost=lost, force=force)
         )

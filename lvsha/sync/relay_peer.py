@@ -551,7 +551,7 @@ class PeerSession:
         self._theirs = status
         self.readiness = status.readiness
         outputs: list[Output] = []
-        if status.asked != self._serving and status.asked:
+        if status.asked != self._serving and status.asked and self._store.is_complete:
             outputs += self._serve(status.asked, now)
         if not self._is_resynced and status.answered == self._asked:
             self._is_resynced = True

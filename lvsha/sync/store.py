@@ -219,6 +219,9 @@ class Store:
         self.limit = limit
         self.claims: frozenset[bytes] = frozenset()
         """Virtual addresses of which we are MASTER."""
+        self.is_complete = True
+        """Everything that our kernel has is here; not while its table is being read. No peer is told before
+        that it has got everything."""
         self.waiting: dict[int, Waiting] = {}
         """By peer; the relay puts in whoever is connected."""
         self.counts: Counter[str] = Counter()

@@ -51,6 +51,22 @@ def test_a_director_that_joins_gets_everything_and_both_know_it() -> None:
     assert pair.said(B, ResyncFinished)
 
 
+def test_a_director_that_reads_its_table_does_not_say_that_this_was_all() -> None:
+    pair = Pair()
+    pair.stores[A].is_complete = False
+    pair.start()
+    pair.run(500 * MILLISECOND)
+    assert pair.view(B).connected
+    assert not pair.view(B).resynced
+
+    pair.observe(A, entry(1))
+    pair.stores[A].is_complete = True
+    pair.run(500 * MILLISECOND)
+
+    assert pair.view(B).resynced
+    assert pair.stores[B].get(key_of(entry(1))) is not None
+
+
 def test_before_anybody_is_there_everything_would_be_lost() -> None:
     pair = Pair()
     pair.observe(A, entry(1), entry(2))
