@@ -4,13 +4,20 @@ Both ends were forked from one process and nobody else can reach it, so records
 travel as they are (pickle). Supervisor to worker: ``reload`` with the new
 settings, ``stop``, and to a spare ``go`` with the settings to work by. Worker to
 supervisor: ``ready``, ``alive``.
+
+Both ends know the settings that passed last (at first: those they were forked
+with). A service that is the same object as there travels as its number, and is
+the same object there: a reload of thousands of services costs what changed.
 """
 
+import io
 import pickle
 import socket
 import struct
 from dataclasses import dataclass
 from typing import Any
+
+from lvsha.config.settings import ServiceSettings, Settings
 
 _LENGTH = struct.Struct("!I")
 
@@ -22,25 +29,52 @@ class ControlMessage:
     payload: Any = None
 
 
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, settings: Settings | None) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        services = settings.services if settings is not None else ()
+        self._known = {id(service): number for number, service in enumerate(services)}
+
+    def persistent_id(self, record: Any) -> int | None:
+        return self._known.get(id(record)) if type(record) is ServiceSettings else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, settings: Settings | None) -> None:
+        super().__init__(file)
+        self._settings = settings
+
+    def persistent_load(self, number: int) -> ServiceSettings:
+        assert self._settings is not None, "only what both ends know travels as a number"
+        return self._settings.services[number]
+
+
 class ControlEnd:
     """One end. Non-blocking to read, blocking (briefly) to write."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, settings: Settings | None = None) -> None:
+        """``settings``: what the other end has as well."""
         self._socket = sock
+        self._settings = settings
         self._buffer = b""
         self.closed = False
         """The other end is gone."""
 
     @classmethod
-    def pair(cls) -> "tuple[ControlEnd, ControlEnd]":
+    def pair(cls, settings: Settings | None = None) -> "tuple[ControlEnd, ControlEnd]":
+        """Both ends, before the fork; ``settings``: what both processes will begin with."""
         left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        return cls(left), cls(right)
+        return cls(left, settings), cls(right, settings)
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, kind: str, payload: Any = None) -> None:
-        data = pickle.dumps(ControlMessage(kind, payload))
+        buffer = io.BytesIO()
+        _Pickler(buffer, self._settings).dump(ControlMessage(kind, payload))
+        data = buffer.getvalue()
+        if isinstance(payload, Settings):
+            self._settings = payload
         try:
             self._socket.sendall(_LENGTH.pack(len(data)) + data)
         except OSError:
@@ -64,7 +98,10 @@ class ControlEnd:
             (length,) = _LENGTH.unpack_from(self._buffer)
             if len(self._buffer) < _LENGTH.size + length:
                 break
-            messages.append(pickle.loads(self._buffer[_LENGTH.size : _LENGTH.size + length]))
+            message = io.BytesIO(self._buffer[_LENGTH.size : _LENGTH.size + length])
+            messages.append(_Unpickler(message, self._settings).load())
+            if isinstance(messages[-1].payload, Settings):
+                self._settings = messages[-1].payload
             self._buffer = self._buffer[_LENGTH.size + length :]
         return messages
 

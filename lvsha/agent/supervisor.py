@@ -200,7 +200,7 @@ class Supervisor:
         self.journal.write("agent.worker_started", worker=spec.name, pid=child.pid)
 
     def _fork(self, spec: WorkerSpec, main: Worker) -> _Child:
-        ours, theirs = ControlEnd.pair()
+        ours, theirs = ControlEnd.pair(self.settings)
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:

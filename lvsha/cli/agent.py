@@ -42,11 +42,14 @@ def main(argv: list[str]) -> int:
     from lvsha.agent.notify import Notifier
     from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
     from lvsha.cli import config_file
+    from lvsha.config.load import Loader
     from lvsha.config.settings import Settings
     from lvsha.io.realtime import own_memory
 
+    loader = Loader()
+
     def load() -> Loaded:
-        settings, warnings = config_file.load(arguments.file, arguments.node)
+        settings, warnings = config_file.load(arguments.file, arguments.node, loader)
         if arguments.run_dir:
             settings = replace(settings, agent=replace(settings.agent, run_dir=arguments.run_dir))
         return Loaded(settings=settings, warnings=warnings)

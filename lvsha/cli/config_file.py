@@ -4,7 +4,7 @@ import socket
 import sys
 from pathlib import Path
 
-from lvsha.config.load import load_with_warnings
+from lvsha.config.load import Loader
 from lvsha.config.settings import Settings
 from lvsha.core.addr import Address
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
@@ -41,8 +41,12 @@ def local_addresses() -> set[Address]:
         return {address.prefix.ip for address in routes.addresses()}
 
 
-def load(name: str, node: str | None = None) -> tuple[Settings, tuple[ConfigProblem, ...]]:
+def load(
+    name: str, node: str | None = None, loader: Loader | None = None
+) -> tuple[Settings, tuple[ConfigProblem, ...]]:
     """Settings and warnings for ``node``, or for the director that this machine is.
+
+    ``loader``: who read the version before.
 
     A file of keepalived, ldirectord, ipvsadm or the LVS configure script is converted;
     what became of its statements are warnings then.
@@ -56,7 +60,7 @@ def load(name: str, node: str | None = None) -> tuple[Settings, tuple[ConfigProb
     remarks: tuple[ConfigProblem, ...] = ()
     if not name.endswith(".toml"):
         text, remarks = _native(name, text)
-    settings, warnings = load_with_warnings(
+    settings, warnings = (loader or Loader()).load(
         text, name, node, hostname=socket.gethostname(), local_addresses=addresses
     )
     return settings, (*remarks, *warnings)

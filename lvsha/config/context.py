@@ -1,6 +1,7 @@
 """What every part of the resolution needs: the document, who the directors are, where errors go."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -55,6 +56,12 @@ class Context:
         self.virtual_addresses: set[Address] = {
             prefix.ip for vrrp in document.vrrp for prefix in (*vrrp.addresses, *vrrp.excluded_addresses)
         }
+
+    def telling(self, findings: Findings) -> "Context":
+        """The same, with what is wrong told to somebody else."""
+        other = copy(self)
+        other.findings = findings
+        return other
 
     def each(
         self,

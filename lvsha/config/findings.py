@@ -1,10 +1,10 @@
 """What is wrong with a configuration, gathered until everything was looked at."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from lvsha.config.lines import Path, line_map, line_of, path_text
+from lvsha.config.lines import Path, path_text
 from lvsha.core.errors import ConfigProblem
 
 
@@ -36,24 +36,27 @@ class Findings:
     def has_errors(self) -> bool:
         return any(finding.is_error for finding in self._found.values())
 
-    def problems(
-        self, text: str, *, errors: bool, places: Mapping[Path, int] | None = None
-    ) -> tuple[ConfigProblem, ...]:
-        """Either the errors or the warnings, in the order of the file."""
-        chosen = [finding for finding in self._found.values() if finding.is_error is errors]
-        if not chosen:
-            return ()
-        lines = line_map(text) if places is None else places
+    def problems(self, line: Callable[[Path], int | None], *, errors: bool) -> tuple[ConfigProblem, ...]:
+        """Either the errors or the warnings, in the order of the file; ``line`` knows where a path stands."""
         problems = [
             ConfigProblem(
                 path=path_text(finding.path) or "(the whole file)",
                 message=finding.message,
-                line=line_of(lines, finding.path),
+                line=line(finding.path),
                 suggestion=finding.suggestion,
             )
-            for finding in chosen
+            for finding in self._found.values()
+            if finding.is_error is errors
         ]
         return tuple(sorted(problems, key=lambda problem: problem.line or 0))
+
+    def take(self, others: "Findings", *, place: int) -> None:
+        """Those that were found in one service, which now has this place."""
+        for finding in others._found.values():
+            path = finding.path
+            if path[0] == "service" and len(path) > 1 and path[1] != place:
+                finding = replace(finding, path=("service", place, *path[2:]))
+            self._found.setdefault((finding.path, finding.message), finding)
 
 
 OTHER_WORDS = {

@@ -8,7 +8,7 @@ back as warnings beside the settings.
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,8 +17,10 @@ from lvsha.config.context import Parts
 from lvsha.config.explain import explain
 from lvsha.config.findings import Findings, did_you_mean
 from lvsha.config.lines import Path, line_map, line_of, path_text
+from lvsha.config.pieces import Pieces
 from lvsha.config.resolve import resolve
 from lvsha.config.schema import Document
+from lvsha.config.services import ServiceMemory
 from lvsha.config.settings import Settings
 from lvsha.core.addr import Address
 from lvsha.core.errors import ConfigErrors, ConfigProblem
@@ -60,15 +62,48 @@ def load_with_warnings(
     Raises:
         ConfigErrors: as ``loads``.
     """
-    findings = Findings()
-    document, parts = _read(text, source, findings)
-    name = _identify(document, node, hostname, local_addresses, findings)
-    settings = None
-    if document is not None:
-        settings = resolve(document, parts, name or next(iter(document.directors), STANDALONE), findings)
-    _refuse(text, source, findings)
-    assert settings is not None, "a document that could not be read is refused"
-    return settings, findings.problems(text, errors=False)
+    return Loader().load(text, source, node, hostname=hostname, local_addresses=local_addresses)
+
+
+class Loader:
+    """Reads one version of a file after the other.
+
+    What a ``[[service]]`` says is parsed, checked and worked out once: as long as neither its text nor
+    what it draws upon changes, its ``ServiceSettings`` are the very same object in the next version.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: Pieces | None = None
+        self._memory = ServiceMemory()
+
+    def load(
+        self,
+        text: str,
+        source: str = "lvsha.toml",
+        node: str | None = None,
+        *,
+        hostname: str = "",
+        local_addresses: Collection[Address] = (),
+    ) -> tuple[Settings, tuple[ConfigProblem, ...]]:
+        """Settings and warnings, as ``load_with_warnings`` gives them.
+
+        Raises:
+            ConfigErrors: with every problem found, in the order of the file.
+        """
+        findings = Findings()
+        pieces = Pieces.of(text, self._pieces)
+        document, parts = _read(text, source, findings, pieces)
+        name = _identify(document, node, hostname, local_addresses, findings)
+        settings = None
+        if document is not None:
+            memory = ServiceMemory() if findings.has_errors else self._memory
+            own = name or next(iter(document.directors), STANDALONE)
+            settings = resolve(document, parts, own, findings, memory)
+        line = pieces.line if pieces is not None else _line_finder(text)
+        _refuse(line, source, findings)
+        assert settings is not None, "a document that could not be read is refused"
+        self._pieces = pieces
+        return settings, findings.problems(line, errors=False)
 
 
 def check(text: str, source: str = "lvsha.toml") -> tuple[ConfigProblem, ...]:
@@ -78,12 +113,13 @@ def check(text: str, source: str = "lvsha.toml") -> tuple[ConfigProblem, ...]:
         ConfigErrors: as ``loads``, but for not knowing which director this is.
     """
     findings = Findings()
-    document, parts = _read(text, source, findings)
+    document, parts = _read(text, source, findings, None)
     if document is not None:
         for node in document.directors or (STANDALONE,):
             resolve(document, parts, node, findings)
-    _refuse(text, source, findings)
-    return findings.problems(text, errors=False)
+    line = _line_finder(text)
+    _refuse(line, source, findings)
+    return findings.problems(line, errors=False)
 
 
 FILE_KEYS = frozenset({"ca_file", "certificate_file", "key_file", "command", "hook", "script"})
@@ -121,9 +157,20 @@ def named_files(text: str) -> Iterator[tuple[str, ConfigProblem]]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _refuse(text: str, source: str, findings: Findings) -> None:
+def _line_finder(text: str) -> Callable[[Path], int | None]:
+    lines: dict[Path, int] = {}
+
+    def find(path: Path) -> int | None:
+        if not lines:
+            lines.update(line_map(text))
+        return line_of(lines, path)
+
+    return find
+
+
+def _refuse(line: Callable[[Path], int | None], source: str, findings: Findings) -> None:
     if findings.has_errors:
-        raise ConfigErrors(source, findings.problems(text, errors=True))
+        raise ConfigErrors(source, findings.problems(line, errors=True))
 
 
 def _syntax_problem(text: str, error: ValueError) -> ConfigProblem:
@@ -157,12 +204,17 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         raise ConfigErrors(source, [ConfigProblem(path="TOML", message="is nested too deeply")]) from None
 
 
-def _read(text: str, source: str, findings: Findings) -> tuple[Document | None, Parts]:
+def _read(text: str, source: str, findings: Findings, pieces: Pieces | None) -> tuple[Document | None, Parts]:
     """The document without the parts that the schema refuses; None when too little is left."""
-    raw = _parse(text, source)
+    raw = _parse(text, source) if pieces is None else pieces.raw(afresh=False)
     try:
-        return Document.model_validate(raw), _parts(raw, set())
+        document = Document.model_validate(raw)
+        if pieces is not None:
+            pieces.remember(document)
+        return document, _parts(raw, set())
     except ValidationError as error:
+        if pieces is not None:
+            raw = pieces.raw(afresh=True)
         refused = explain(raw, error, findings)
     if any(path[0] in ("directors", "defaults") for path in (*refused.values, *refused.unknown)):
         return None, _parts(raw, set())

@@ -16,20 +16,29 @@ from lvsha.config.daemons import Daemons
 from lvsha.config.findings import Findings
 from lvsha.config.lines import Path
 from lvsha.config.routers import Routers
-from lvsha.config.services import Services
+from lvsha.config.services import ServiceMemory, Services
 from lvsha.config.settings import Director, Settings
 from lvsha.core.addr import Address
 
 
-def resolve(document: schema.Document, parts: Parts, node: str, findings: Findings) -> Settings:
-    """What ``document`` means for ``node``; of no use when ``findings`` has errors afterwards."""
+def resolve(
+    document: schema.Document,
+    parts: Parts,
+    node: str,
+    findings: Findings,
+    memory: ServiceMemory | None = None,
+) -> Settings:
+    """What ``document`` means for ``node``; of no use when ``findings`` has errors afterwards.
+
+    ``memory``: the services of the version before.
+    """
     context = Context(document, parts, findings)
     _check_directors(context)
     nodes = [director.name for director in context.directors] or [node]
     routers = Routers(context)
     by_node = {each: routers.of(each) for each in nodes}
     routers.compare(by_node)
-    services = Services(context, node)
+    services = Services(context, node, memory or ServiceMemory())
     resolved = services.all()
     services.check_carried(resolved)
     daemons = Daemons(context)

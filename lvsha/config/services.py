@@ -7,6 +7,7 @@ from lvsha.checker.pool import OnFailure, PoolMember, PoolSettings, QuorumUnit
 from lvsha.config import schema
 from lvsha.config.checks import Checks
 from lvsha.config.context import Context, pick, seconds
+from lvsha.config.findings import Findings
 from lvsha.config.lines import Path
 from lvsha.config.settings import (
     RealServerSettings,
@@ -36,15 +37,30 @@ TUNNEL_FLAGS = {"none": TunnelFlags.NOCSUM, "csum": TunnelFlags.CSUM, "remcsum":
 FALLBACK, HASH_PORT = ServiceFlags.SCHED_1, ServiceFlags.SCHED_2
 
 
+class ServiceMemory:
+    """What became of each service in one version of a file, for the next one."""
+
+    def __init__(self) -> None:
+        self.basis: object = None
+        """What a service draws upon besides its own table: with another one nothing here is true."""
+        self.known: dict[tuple[int, ServiceKey], tuple[schema.Service, ServiceSettings, Findings]] = {}
+        """By the table's identity, which its being kept here makes lasting, and the kernel service."""
+
+
 class Services:
     """The virtual services of a document."""
 
-    def __init__(self, context: Context, node: str) -> None:
+    def __init__(self, context: Context, node: str, memory: ServiceMemory) -> None:
         self._context = context
         self._findings = context.findings
         self._node = node
+        self._memory = memory
 
     def all(self) -> list[tuple[Path, ServiceSettings]]:
+        document = self._context.document
+        basis = (document.directors, document.defaults, document.vrrp, document.sync, self._node)
+        before = self._memory.known if self._memory.basis == basis else {}
+        self._memory.basis, self._memory.known = basis, {}
         services: list[tuple[Path, ServiceSettings]] = []
         keys: dict[ServiceKey, int] = {}
         names: dict[str, int] = {}
@@ -67,7 +83,14 @@ class Services:
                         (*path, "name"), f'"{name}" is already the name of service[{names[name]}]'
                     )
                     continue
-                services.append((at, self._service(path, at, service, key, name)))
+                identity = (id(service), key)
+                if (known := before.get(identity)) is None:
+                    own = Findings()
+                    one = Services(self._context.telling(own), self._node, self._memory)
+                    known = (service, one._service(path, at, service, key, name), own)
+                self._memory.known[identity] = known
+                self._findings.take(known[2], place=place)
+                services.append((at, known[1]))
         return services
 
     def _keys(self, path: Path, service: schema.Service) -> list[tuple[Path, ServiceKey, str]]:

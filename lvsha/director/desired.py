@@ -36,7 +36,10 @@ def desired_service(settings: ServiceSettings, view: PoolView) -> DesiredService
     for realserver in settings.realservers:
         weight = view.weights.get(realserver.name)
         if weight is not None:
-            destinations.append(replace(realserver.destination, weight=weight))
+            configured = realserver.destination
+            destinations.append(
+                configured if weight == configured.weight else replace(configured, weight=weight)
+            )
     if settings.sorry is not None and view.sorry_active:
         destinations.append(settings.sorry)
     return DesiredService(service=settings.service, destinations=tuple(destinations))

@@ -16,7 +16,7 @@ After a restart the kernel's own table says who was up: nothing is written, and
 every adopted realserver needs its whole ``rise`` or ``fall`` to change.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
@@ -69,7 +69,9 @@ class Director:
         """Which configuration this is, as whoever loads it counts them."""
         self._fleet = Fleet(random=random)
         self._ids: dict[CheckSettings, str] = {}
-        self._followers: dict[str, list[Follower]] = {}
+        self._followers: dict[str, dict[Follower, None]] = {}
+        self._services: dict[str, ServiceSettings] = {}
+        """By name, as they were taken last."""
         self._several: dict[Follower, RealServerSettings] = {}
         """The members that have more than one check."""
         self._pools: dict[str, Pool] = {}
@@ -236,55 +238,81 @@ class Director:
     def _take(
         self, now: Instant, found: Table, *, ended: Mapping[Place, Phase] | None = None
     ) -> list[Output]:
-        """Make checks and pools what the settings say."""
+        """Make checks and pools what the settings say; a service that is as it was keeps both."""
+        before, self._services = self._services, {each.name: each for each in self.settings.services}
+        changed = {
+            name
+            for name in before.keys() | self._services.keys()
+            if before.get(name) != self._services.get(name)
+        }
+        adopted = self._take_checks([before[name] for name in before if name in changed], changed, found)
+        wanted = {check_id: check for check, check_id in self._ids.items()}
+        started = self._fleet.reconfigure(wanted, now, adopted=adopted)
+        ordered = self._ordered
+        self._take_orders(now, ended or {})
+        outputs = self._take_pools(now, changed, ordered)
+        return [*outputs, *self._follow(started, now), ReconcileTable()]
+
+    def _take_checks(
+        self, gone: Iterable[ServiceSettings], changed: Collection[str], found: Table
+    ) -> dict[str, bool]:
+        """Who follows which check now; those whose realserver the kernel's table shows as up."""
+        freed: dict[CheckSettings, str] = {}
         before: dict[Follower, list[str]] = {}
-        for check_id, them in self._followers.items():
-            for follower in them:
-                before.setdefault(follower, []).append(check_id)
-        several: dict[Follower, RealServerSettings] = {}
-        ids: dict[CheckSettings, str] = {}
-        followers: dict[str, list[Follower]] = {}
+        for service in gone:
+            for realserver in service.realservers:
+                follower = (service.name, realserver.name)
+                self._several.pop(follower, None)
+                for check in dict.fromkeys(realserver.checks):
+                    check_id = self._ids[check]
+                    before.setdefault(follower, []).append(check_id)
+                    del self._followers[check_id][follower]
+                    if not self._followers[check_id]:
+                        del self._followers[check_id]
+                        freed[check] = self._ids.pop(check)
         adopted: dict[str, bool] = {}
         for service, realserver in self._members():
+            if service.name not in changed:
+                continue
             follower = (service.name, realserver.name)
             if len(realserver.checks) > 1:
-                several[follower] = realserver
+                self._several[follower] = realserver
             for number, check in enumerate(realserver.checks):
-                if check not in ids:
+                if check not in self._ids:
                     # A check that goes on keeps its id; one whose settings changed is asked
                     # afresh under the id it had, and keeps its verdict until then.
                     had = before.get(follower, [])
-                    ids[check] = next(
+                    self._ids[check] = next(
                         candidate
                         for candidate in chain(
                             (
-                                self._ids.get(check),
+                                freed.get(check),
                                 had[number] if number < len(had) else None,
                                 "/".join(follower),
                                 f"{'/'.join(follower)} {check.target()}",
                             ),
                             (f"{'/'.join(follower)} {check.target()} {n}" for n in count(2)),
                         )
-                        if candidate is not None and candidate not in followers
+                        if candidate is not None and candidate not in self._followers
                     )
-                check_id = ids[check]
-                followers.setdefault(check_id, []).append(follower)
+                check_id = self._ids[check]
+                self._followers.setdefault(check_id, {})[follower] = None
                 if _was_up(service, realserver, found):
                     adopted[check_id] = True
-        self._several = several
-        self._ids, self._followers = ids, followers
-        wanted = {check_id: check for check, check_id in ids.items()}
-        started = self._fleet.reconfigure(wanted, now, adopted=adopted)
-        self._take_orders(now, ended or {})
-        outputs = self._take_pools(now)
-        return [*outputs, *self._follow(started, now), ReconcileTable()]
+        return adopted
 
-    def _take_pools(self, now: Instant) -> list[Output]:
+    def _take_pools(
+        self, now: Instant, changed: Collection[str], ordered: Mapping[Place, tuple[Override, ...]]
+    ) -> list[Output]:
+        """``ordered``: what the overrides named before."""
         outputs: list[Output] = []
         pools: dict[str, Pool] = {}
         for service in self.settings.services:
-            up = frozenset(realserver.name for realserver in service.realservers if self._is_up(realserver))
             pool = self._pools.get(service.name)
+            if pool is not None and service.name not in changed and not self._is_other(service, ordered):
+                pools[service.name] = pool
+                continue
+            up = frozenset(realserver.name for realserver in service.realservers if self._is_up(realserver))
             if pool is None:
                 pool = Pool(self._operated(service), up=up)
             else:
@@ -295,6 +323,13 @@ class Director:
             pools[service.name] = pool
         self._pools = pools
         return outputs
+
+    def _is_other(self, service: ServiceSettings, ordered: Mapping[Place, tuple[Override, ...]]) -> bool:
+        """Whether other overrides than these name its realservers."""
+        if not ordered and not self._ordered:
+            return False
+        places = [(service.name, realserver.name) for realserver in service.realservers]
+        return any(ordered.get(place) != self._ordered.get(place) for place in places)
 
     def _operated(self, service: ServiceSettings) -> PoolSettings:
         """The pool's settings with the operator's weights where the configured ones stood."""
@@ -331,10 +366,7 @@ class Director:
         before, following = self._ordered, list(outputs)
         self._take_orders(now, {})
         for service in self.settings.services:
-            if any(
-                before.get(place) != self._ordered.get(place)
-                for place in ((service.name, realserver.name) for realserver in service.realservers)
-            ):
+            if self._is_other(service, before):
                 pool = self._pools[service.name]
                 following += pool.reconfigure(self._operated(service), now)
                 following += self._order_out(service, pool, now)

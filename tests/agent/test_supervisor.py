@@ -9,9 +9,11 @@ import pytest
 
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.supervisor import AlreadyRunning, WorkerSpec, lock_run_dir, stand_by
+from lvsha.checker.pool import PoolSettings
 from lvsha.config.load import loads
-from lvsha.config.settings import Settings
+from lvsha.config.settings import ServiceSettings, Settings
 from lvsha.core.errors import LvshaError
+from lvsha.ipvs.model import Service, ServiceKey
 
 
 def test_a_second_agent_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
@@ -109,3 +111,30 @@ def test_a_spare_that_is_not_needed_ends_without_a_life(end: str, line: Line) ->
 
     assert life.steps == ["warm"]
     assert status == 0
+
+
+def test_what_both_ends_know_does_not_travel_again(line: Line) -> None:
+    def service(number: int) -> ServiceSettings:
+        name = f"s{number}"
+        key = ServiceKey.of_fwmark(number, 2)
+        return ServiceSettings(
+            name=name,
+            service=Service(key=key),
+            realservers=(),
+            pool=PoolSettings(name=name, members=()),
+        )
+
+    first = replace(SETTINGS, services=tuple(service(number) for number in range(1, 101)))
+    ours, theirs = line
+    ours.send("go", first)
+    (known,) = theirs.receive()
+
+    newer = replace(first, services=(service(7), *first.services[1:]))
+    ours.send("reload", newer)
+    (message,) = theirs.receive()
+
+    assert message.payload == newer
+    assert all(
+        one is other
+        for one, other in zip(message.payload.services[1:], known.payload.services[1:], strict=True)
+    )

@@ -186,6 +186,23 @@ def test_a_reload_that_changes_a_check_keeps_the_verdict_until_the_new_question_
     assert bench.director.check_count == 1
 
 
+def test_a_reload_keeps_the_check_of_whoever_did_not_change() -> None:
+    """Two services share a check; the one that comes first gets another one and may not take it away."""
+    shared = realserver(1)
+    bench = Bench(settings(service("a", shared), service("b", shared, port=81)))
+    bench.advance(5 * SECOND)
+    before = bench.director.check_of(shared)
+
+    other = replace(shared, check=replace(shared.check, interval=7 * SECOND) if shared.check else None)
+    bench.take(
+        bench.director.reconfigure(settings(service("a", other), service("b", shared, port=81)), bench.now)
+    )
+
+    assert bench.director.check_of(shared) is before
+    assert bench.director.check_of(other) is not before
+    assert bench.director.check_count == 2
+
+
 def test_a_service_that_left_the_file_leaves_the_table_and_its_checks_end() -> None:
     bench = Bench(settings(service("web", realserver(11)), service("api", realserver(12), port=8080)))
     bench.advance(3 * SECOND)
