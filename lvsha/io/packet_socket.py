@@ -75,8 +75,11 @@ def port_filter(first: int, last: int) -> list[Step]:
 class PacketSocket:
     """Sees each frame of ``interface`` once; not blocking."""
 
-    def __init__(self, interface: str, *, ports: Iterable[int]) -> None:
-        """``ports``: UDP ports that are wanted; what lies between them may come too.
+    def __init__(
+        self, interface: str, *, ports: Iterable[int] = (), program: list[Step] | None = None
+    ) -> None:
+        """``ports``: UDP ports that are wanted; what lies between them may come too. ``program``: a filter
+        of the caller's own, for Ethernet. Neither: everything.
 
         Raises:
             KernelError: no such interface, or no CAP_NET_RAW; the text says what to do.
@@ -84,6 +87,8 @@ class PacketSocket:
         self.interface = interface
         self._dropped = 0
         wanted = sorted(ports)
+        if wanted and program is None:
+            program = port_filter(wanted[0], wanted[-1])
         try:
             self._socket = socket.socket(
                 socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
@@ -92,11 +97,11 @@ class PacketSocket:
             raise self._refused(error) from None
         try:
             self._socket.bind((interface, 0))
-            hardware = self._socket.getsockname()[3]
+            *_, hardware, self.mac = self._socket.getsockname()
             self._is_loopback = hardware == _ARPHRD_LOOPBACK
             self.link = ETHERNET if hardware in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK) else RAW_IP
-            if self.link == ETHERNET:
-                self._attach(port_filter(wanted[0], wanted[-1]))
+            if self.link == ETHERNET and program is not None:
+                self._attach(program)
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self._grow_buffer()
             self._socket.bind((interface, _ETH_P_ALL))
