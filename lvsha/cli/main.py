@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",
     "realserver": "prepare a realserver for DR, tunnels or NAT, and prove that it is ready",
+    "trace": "tell from captures what happened to a connection, hop by hop",
     "sim": "run virtual directors on a virtual network",
     "lab": "real directors on a real IPVS kernel, on this machine",
 }
