@@ -70,6 +70,7 @@ class Directord:
             self.run_dir / "vrrpd.sock",
             self.journal,
             on_releasing=self._flush,
+            on_preparing=self._before_role,
             on_routers=self._on_routers,
         )
         self.relay = ConnectionSync.of(
@@ -296,6 +297,12 @@ class Directord:
             await asyncio.sleep(to_seconds(interval) if interval else 1.0)
             if interval and self.vrrp.is_master:
                 self.sync.nudge()
+
+    async def _before_role(self, router: str, what: str) -> None:
+        """vrrpd waits: a virtual router is about to be promoted or demoted."""
+        await asyncio.gather(
+            *(self.hooks.before(each, what) for each in self.settings.routers if each.name == router)
+        )
 
     async def _flush(self) -> None:
         """vrrpd is about to hand over, or has: push the kernel's part-filled sync buffer out."""

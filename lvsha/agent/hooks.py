@@ -6,7 +6,9 @@ before its turn came is not reported. One that fails, or takes longer than its t
 run again after ``RETRY_S``, and one that worked after ``hook_repeat``: whoever moves a
 floating address or a label by such a program gets there even if it was lost once.
 
-directord runs them, so nothing here can delay an advert, and none can veto a takeover.
+directord runs them, so nothing here can delay an advert, and none can veto a takeover. Only
+a ``pre_hook`` is waited for, before a takeover and before a planned hand-over, and never longer
+than its time; whatever it ends with, the role moves.
 """
 
 import asyncio
@@ -46,18 +48,26 @@ class Hooks:
     def close(self) -> None:
         self.reconfigure(())
 
+    async def before(self, router: RouterSettings, what: str) -> None:
+        """Its ``pre_hook`` runs and ends, or is killed; ``what``: ``promote`` or ``demote``."""
+        if router.pre_hook:
+            before = self._states().get(router.name)
+            await self._run(router, what, before, router.pre_hook, to_seconds(router.pre_hook_timeout))
+
     async def _follow(self, router: RouterSettings) -> None:
         done: str | None = None
         again = 0.0
         while True:
             state = self._states().get(router.name)
             if state is not None and (state != done or (again and time.monotonic() >= again)):
-                worked = await self._run(router, state, done)
+                worked = await self._run(router, state, done, router.hook, to_seconds(router.hook_timeout))
                 pause = to_seconds(router.hook_repeat) if worked else RETRY_S
                 done, again = state, time.monotonic() + pause if pause else 0.0
             await asyncio.sleep(_LOOK_S)
 
-    async def _run(self, router: RouterSettings, state: str, before: str | None) -> bool:
+    async def _run(
+        self, router: RouterSettings, state: str, before: str | None, command: tuple[str, ...], limit_s: float
+    ) -> bool:
         """Whether it ended with 0 in time."""
         began = time.monotonic()
         environment = os.environ | {
@@ -70,7 +80,7 @@ class Hooks:
         }
         try:
             process = await asyncio.create_subprocess_exec(
-                *router.hook,
+                *command,
                 router.name,
                 state,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -85,7 +95,7 @@ class Hooks:
         status: int | None = None
         output = b""
         with contextlib.suppress(TimeoutError):
-            output, _ = await asyncio.wait_for(process.communicate(), to_seconds(router.hook_timeout))
+            output, _ = await asyncio.wait_for(process.communicate(), limit_s)
             status = process.returncode
         if status is None:
             with contextlib.suppress(ProcessLookupError):

@@ -40,6 +40,7 @@ from lvsha.io.capabilities import Capability, require_capabilities
 from lvsha.io.reactor import Reactor, monotonic
 from lvsha.io.realtime import lock_memory, run_first
 from lvsha.io.rtnl import FOREVER_S, RouteMonitor, RouteSocket
+from lvsha.io.rtnl_routes import PolicySocket
 from lvsha.io.sockets import VRRP_GROUP_4, VRRP_GROUP_6, ArpSocket, NeighborSocket, VrrpSocket
 from lvsha.vrrp.announce import Announcer
 from lvsha.vrrp.complaints import Complaints
@@ -50,6 +51,7 @@ from lvsha.vrrp.lease import Leases
 from lvsha.vrrp.outputs import (
     AddAddresses,
     Announce,
+    Preparing,
     RemoveAddresses,
     RenewAddresses,
     SendAdvertisement,
@@ -61,7 +63,7 @@ from lvsha.vrrp.record import RecordedRouter
 from lvsha.vrrp.replay import ReplayGuard
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
-from lvsha.vrrp.track import Judgement, TrackKind, judge
+from lvsha.vrrp.track import Judgement, SteadyLink, TrackKind, judge
 from lvsha.vrrp.transitions import Phase, State
 from lvsha.wire.arp import ArpPacket, decode_arp, gratuitous_arp
 from lvsha.wire.ndisc import HOP_LIMIT as NEIGHBOR_HOP_LIMIT
@@ -131,6 +133,7 @@ class Vrrpd:
         self.journal = Journal("vrrpd", settings.agent)
         self.reactor = Reactor(self._deadline, self._on_deadline)
         self.routes = RouteSocket()
+        self.policies = PolicySocket()
         self.monitor = RouteMonitor()
         self.blackbox = BlackBox(run_dir / "vrrpd.state")
         self.keys = AuthFiles()
@@ -151,6 +154,8 @@ class Vrrpd:
         """Of what is tracked, as directord last said; interfaces are seen here."""
         self.offsets: dict[str, int] = {}
         """What directord wants added to a router's priority."""
+        self._links: dict[tuple[str, str], SteadyLink] = {}
+        """By router and interface: what to believe of links that come and go."""
         self._starting: dict[str, Instant] = {}
         """Routers that wait for their ``startup_delay``."""
         self.started = monotonic()
@@ -218,6 +223,9 @@ class Vrrpd:
                 and words.state == State.MASTER
                 and now - words.alive < 3 * settings.advert_interval
             )
+            if not held and (settings.routes or settings.rules):
+                # A predecessor that was killed, and whose lease is over, left them.
+                self.policies.remove(settings.routes, settings.rules)
             self._refresh_interface(router, now)
             if settings.startup_delay and not held:
                 self._starting[name] = after(now, settings.startup_delay)
@@ -236,7 +244,8 @@ class Vrrpd:
         now = monotonic()
         masters = [router for router in self.routers.values() if router.state is State.MASTER]
         if masters and self.ipc.has_clients:
-            self._flushing = after(now, _FLUSH_DEADLINE)
+            hooks = [r.settings.pre_hook_timeout for r in masters if r.settings.pre_hook]
+            self._flushing = after(now, max([_FLUSH_DEADLINE, *hooks]))
             self.ipc.broadcast({"type": "releasing"})
         else:
             self._release_now(now)
@@ -262,6 +271,7 @@ class Vrrpd:
             self.announcer.deadline,
             self.leases.deadline,
             *self._starting.values(),
+            *(link.deadline for link in self._links.values()),
             *(router.deadline for router in self.routers.values()),
         )
 
@@ -281,6 +291,8 @@ class Vrrpd:
             router = self.routers[name]
             if router.phase is Phase.IDLE:
                 self._perform(router, router.start(now), now)
+        if any(link.deadline is not None and now >= link.deadline for link in self._links.values()):
+            self._look(now)
         if self._held is not None and now >= self._held:
             self.journal.write("vrrp.not_waiting", reason="directord has not said that it serves")
             self._begin(now)
@@ -316,6 +328,9 @@ class Vrrpd:
             self._release_now(now)
         elif kind == "release":
             self._release()
+        elif kind == "permit" and message.get("router") in self.routers:
+            router = self.routers[message["router"]]
+            self._perform(router, router.permit(now), now)
         elif kind == "resume":
             for router in self.routers.values():
                 self._perform(router, router.resume(now), now)
@@ -346,12 +361,22 @@ class Vrrpd:
             self._refresh_interface(router, now)
         self._retrack(now)
 
-    def _judge(self, router: VirtualRouter) -> Judgement:
+    def _steady(self, settings: RouterSettings, interface: str, up: bool, now: Instant) -> bool:
+        """What ``settings`` believes of a link that is ``up`` at this moment, or not."""
+        if not settings.link_up_delay and not settings.link_down_delay:
+            return up
+        link = self._links.setdefault(
+            (settings.name, interface),
+            SteadyLink(up_delay=settings.link_up_delay, down_delay=settings.link_down_delay),
+        )
+        return link.look(up, now)
+
+    def _judge(self, router: VirtualRouter, now: Instant) -> Judgement:
         """A group is judged as one: a weight on one side moves both."""
         members = [self.routers[name].settings for name in self._group_of(router)] or [router.settings]
         tracks = dict.fromkeys(track for member in members for track in member.track)
         seen = {
-            track.key: self.interfaces.is_up(track.target)
+            track.key: self._steady(router.settings, track.target, self.interfaces.is_up(track.target), now)
             for track in tracks
             if track.kind is TrackKind.INTERFACE
         }
@@ -362,7 +387,7 @@ class Vrrpd:
         for name, router in self.routers.items():
             settings = router.settings
             if not settings.is_owner:
-                offset = self.offsets.get(name, 0) + self._judge(router).offset
+                offset = self.offsets.get(name, 0) + self._judge(router, now).offset
                 wanted = min(254, max(1, settings.priority + offset))
                 self._perform(router, router.set_priority(wanted, now), now)
 
@@ -468,6 +493,7 @@ class Vrrpd:
                     self._refresh_interface(self.routers[name], now)
                     self._perform(self.routers[name], self.routers[name].start(now), now)
             else:
+                self._reroute(existing, router_settings)
                 self._perform(existing, existing.reconfigure(router_settings, now), now)
         for (interface, family), port in list(self.ports.items()):
             here = self._routers_at(interface, family)
@@ -479,10 +505,21 @@ class Vrrpd:
         for left in (self.own_faults, self.faults, self.offsets, self._starting):
             for name in set(left) - set(self.routers):
                 del left[name]
+        self._links.clear()
         self.keys.keep(settings.routers)
         self._regroup()
         self._look(now)
         self.journal.write("vrrp.reloaded", routers=len(self.routers))
+
+    def _reroute(self, router: VirtualRouter, new: RouterSettings) -> None:
+        """The routes and rules that a changed configuration adds and removes, while we hold the addresses."""
+        old = router.settings
+        gone = [route for route in old.routes if route not in new.routes]
+        gone_rules = [rule for rule in old.rules if rule not in new.rules]
+        if router.holds_addresses and (gone or gone_rules):
+            self._policy_errno("vrrp.unbind_failed", new, self.policies.remove(gone, gone_rules))
+        if router.holds_addresses and (new.routes, new.rules) != (old.routes, old.rules):
+            self._policy_errno("vrrp.bind_failed", new, self.policies.add(new.routes, new.rules))
 
     # Outputs
 
@@ -512,6 +549,10 @@ class Vrrpd:
                 self._record([output])
                 changed = True
                 errno = 0
+                if isinstance(output, Preparing) and not self.ipc.has_clients:
+                    router.permit(now)  # nobody there who could run its program
+                elif isinstance(output, Preparing):
+                    self.ipc.broadcast({"type": "preparing", "router": settings.name})
             if errno and isinstance(output, Action):
                 pending += router.on_action_failed(output, errno, now)
         held = settings.bound_addresses if router.holds_addresses else ()
@@ -571,12 +612,26 @@ class Vrrpd:
             nodad=settings.no_address_detection,
             valid_s=lease // SECOND or FOREVER_S,
         )
-        return self._first_errno("vrrp.bind_failed", settings, failures)
+        errno = self._first_errno("vrrp.bind_failed", settings, failures)
+        if not errno and (settings.routes or settings.rules):
+            refused = self.policies.add(settings.routes, settings.rules)
+            errno = self._policy_errno("vrrp.bind_failed", settings, refused)
+        return errno
+
+    def _policy_errno(self, event: str, settings: RouterSettings, refused: list[KernelError]) -> int:
+        if refused and self.complaints.count(f"{event} {settings.name}", monotonic()) is not None:
+            for error in refused[:3]:
+                self.journal.write(event, router=settings.name, error=str(error))
+        return refused[0].errno if refused else 0
 
     def _unbind(self, settings: RouterSettings, output: RemoveAddresses) -> int:
         port = self.ports.get((settings.interface, settings.family))
         if port is not None:
             port.conflicts.drop(settings.name, output.addresses)
+        if settings.routes or settings.rules:
+            self._policy_errno(
+                "vrrp.unbind_failed", settings, self.policies.remove(settings.routes, settings.rules)
+            )
         failures = self.routes.remove_addresses([(settings.interface, prefix) for prefix in output.addresses])
         return self._first_errno("vrrp.unbind_failed", settings, failures)
 
@@ -655,7 +710,12 @@ class Vrrpd:
             port.endpoint.own_addresses = self.interfaces.local_addresses()
             port.conflicts.own_macs = frozenset({self.interfaces.mac(settings.interface)})
         primary = settings.source_address or view.primary
-        own = problem or self._judge(router).fault
+        steady = self._steady(settings, settings.interface, not problem, now)
+        if problem and steady:
+            problem, primary = "", primary or router.primary
+        elif not problem and not steady:
+            problem = f"{settings.interface} is back: it counts when it has stayed for link_up_delay"
+        own = problem or self._judge(router, now).fault
         is_news = own != self.own_faults.get(settings.name, "")
         self.own_faults[settings.name] = own
         group = self._group_of(router)

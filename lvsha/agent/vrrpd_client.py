@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ class VrrpdClient:
         journal: Journal,
         *,
         on_releasing: Callable[[], Awaitable[None]],
+        on_preparing: Callable[[str, str], Awaitable[None]],
         on_routers: Callable[[Sequence[dict[str, Any]]], None] = lambda _: None,
     ) -> None:
         """``on_routers`` hears each picture of the routers that vrrpd sends."""
         self._path = path
         self._journal = journal
         self._on_releasing = on_releasing
+        self._on_preparing = on_preparing
+        """Waited for before a router is promoted or demoted, as its second argument says."""
         self._on_routers = on_routers
         self._may_preempt = True
         self._writer: asyncio.StreamWriter | None = None
@@ -120,11 +123,23 @@ class VrrpdClient:
             self._heard.set()
             self._on_routers(self._routers)
         elif kind in ("releasing", "released"):
-            task = asyncio.create_task(self._prepare(answer=kind == "releasing"))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._prepare(answer=kind == "releasing"))
+        elif kind == "preparing":
+            self._begin(self._promote(str(message.get("router"))))
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _promote(self, router: str) -> None:
+        await self._on_preparing(router, "promote")
+        self.send({"type": "permit", "router": router})
 
     async def _prepare(self, *, answer: bool) -> None:
+        if answer:
+            leading = [name for name, state in self.states().items() if state == "MASTER"]
+            await asyncio.gather(*(self._on_preparing(name, "demote") for name in leading))
         await self._on_releasing()
         if answer:
             self.send({"type": "ready"})

@@ -122,7 +122,7 @@ def check(text: str, source: str = "lvsha.toml") -> tuple[ConfigProblem, ...]:
     return findings.problems(line, errors=False)
 
 
-FILE_KEYS = frozenset({"ca_file", "certificate_file", "key_file", "command", "hook", "script"})
+FILE_KEYS = frozenset({"ca_file", "certificate_file", "key_file", "command", "hook", "pre_hook", "script"})
 """Keys that name a file which has to be there when the director runs."""
 
 
@@ -254,7 +254,8 @@ SPARE_KEYS = frozenset(
         *("scheduler", "scheduler_flags"),
         *("name", "check", "sorry", "quorum", "hysteresis", "quorum_unit", "on_failure"),
         *("minimum_pooled_percent", "slow_start", "garp", "password", "advert_interval", "preempt"),
-        *("authentication", "key_file"),
+        *("authentication", "key_file", "pre_hook", "pre_hook_timeout", "link_up_delay", "link_down_delay"),
+        *("routes", "rules"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "lease", "priority"),
         *("startup_delay", "track", "group", "hook", "hook_timeout", "hook_repeat"),
     }

@@ -33,6 +33,8 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[[vrrp]]", schema.Vrrp),
     ("garp", schema.Garp),
     ("track", schema.Track),
+    ("routes", schema.Route),
+    ("rules", schema.Rule),
     ("[[service]]", schema.Service),
     ("realservers", schema.RealServer),
     ("sorry", schema.Sorry),

@@ -11,6 +11,7 @@ from lvsha.config.lines import Path
 from lvsha.config.schema import duration_text
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.vrrp.routes import Network, RouteSettings, RuleSettings
 from lvsha.vrrp.settings import Authentication, GarpSettings, RouterSettings
 from lvsha.vrrp.settings import problems as router_problems
 from lvsha.vrrp.track import TrackKind, TrackSettings
@@ -146,6 +147,12 @@ class Routers:
             hook_timeout=pick(vrrp, defaults, "hook_timeout"),
             hook_repeat=pick(vrrp, defaults, "hook_repeat"),
             track=self._tracks(where("track"), pick(vrrp, defaults, "track")),
+            routes=self._routes(path, vrrp, node, interface),
+            rules=self._rules(path, vrrp),
+            link_up_delay=pick(vrrp, defaults, "link_up_delay"),
+            link_down_delay=pick(vrrp, defaults, "link_down_delay"),
+            pre_hook=tuple(pick(vrrp, defaults, "pre_hook")),
+            pre_hook_timeout=pick(vrrp, defaults, "pre_hook_timeout"),
             group=vrrp.group,
             garp=GarpSettings(
                 repeat=garp.repeat,
@@ -175,6 +182,57 @@ class Routers:
                 )
             key_file = None
         return Authentication(wanted), key_file
+
+    def _network(self, path: Path, text: str) -> Network | None:
+        try:
+            return ip_network(text)
+        except ValueError as error:
+            self._findings.error(path, str(error), 'a network, such as "192.168.7.0/24"')
+            return None
+
+    def _routes(self, path: Path, vrrp: schema.Vrrp, node: str, interface: str) -> tuple[RouteSettings, ...]:
+        routes = []
+        for number, table in enumerate(vrrp.routes):
+            at: Path = (*path, "routes", number)
+            to = self._network((*at, "to"), table.to)
+            device = interface
+            if table.interface is not None:
+                device = self._context.each((*at, "interface"), table.interface, node) or interface
+            if to is not None:
+                routes.append(
+                    RouteSettings(
+                        to=to,
+                        via=table.via,
+                        interface=device,
+                        source=table.source,
+                        table=table.table,
+                        metric=table.metric,
+                    )
+                )
+        return tuple(routes)
+
+    def _rules(self, path: Path, vrrp: schema.Vrrp) -> tuple[RuleSettings, ...]:
+        rules = []
+        for number, table in enumerate(vrrp.rules):
+            at: Path = (*path, "rules", number)
+            source, to = (
+                self._network((*at, key), text) if (text := getattr(table, key)) is not None else None
+                for key in ("source", "to")
+            )
+            if table.source is None and table.to is None and table.fwmark is None:
+                self._findings.error(at, "matches every packet", "give source, to or fwmark")
+            version = next((each.version for each in (source, to) if each is not None), None)
+            rules.append(
+                RuleSettings(
+                    family=version or vrrp.addresses[0].version,
+                    source=source,
+                    to=to,
+                    fwmark=table.fwmark,
+                    table=table.table,
+                    priority=table.priority,
+                )
+            )
+        return tuple(rules)
 
     def _tracks(self, path: Path, tables: Sequence[schema.Track]) -> tuple[TrackSettings, ...]:
         """``track``; what names nothing, or two things, is an error and left out."""

@@ -606,10 +606,51 @@ class VrrpDefaults(Table):
         default=60 * SECOND,
         description='It is also told "still MASTER" (or BACKUP) this often; `0`: only changes.',
     )
+    pre_hook: list[str] = Field(
+        default=[],
+        description=(
+            "A program and its first arguments, run by directord with the router's name and `promote` before"
+            " a takeover, `demote` before a planned hand-over. The role waits for it, for"
+            " `pre_hook_timeout` at most, and moves whatever it ends with."
+        ),
+    )
+    pre_hook_timeout: Duration = Field(
+        default=SECOND, description="Then it is killed. At most 10 s: every takeover may take so much longer."
+    )
+    link_up_delay: Duration = Field(
+        default=0,
+        description="An interface, the router's own or a tracked one, that came back counts after this time.",
+    )
+    link_down_delay: Duration = Field(
+        default=0, description="And one that went, after this time; a takeover takes so much longer."
+    )
     track: list[Track] = Field(
         default=[], description="What else has to be up here; without `weight`, for this director to lead."
     )
     garp: Garp = Field(default=Garp(), description="Announcements to neighbours.")
+
+
+class Route(Table):
+    """A route that the MASTER has and nobody else: `ip route add TO via VIA dev INTERFACE src SOURCE`."""
+
+    to: str = Field(description='A network, such as `"192.168.7.0/24"`; `"0.0.0.0/0"` is the default route.')
+    via: Host | None = Field(default=None, description="The gateway. Without one the network is on the link.")
+    interface: PerDirector[Interface] | None = Field(
+        default=None, description="Default: the virtual router's."
+    )
+    source: Host | None = Field(default=None, description="Preferred source; a virtual address, mostly.")
+    table: int = Field(default=254, ge=1, le=0xFFFFFFFF, description="Routing table; 254 is `main`.")
+    metric: int | None = Field(default=None, ge=0, le=0xFFFFFFFF, description="Of several routes, less wins.")
+
+
+class Rule(Table):
+    """A policy rule that the MASTER has: `ip rule add from SOURCE to TO fwmark FWMARK table TABLE`."""
+
+    source: str | None = Field(default=None, description="Packets from this network.")
+    to: str | None = Field(default=None, description="Packets to this network.")
+    fwmark: int | None = Field(default=None, ge=1, le=0xFFFFFFFF, description="Packets with this mark.")
+    table: int = Field(ge=1, le=0xFFFFFFFF, description="They are routed by this table.")
+    priority: int = Field(ge=1, le=32765, description="Rules of lower numbers are asked first.")
 
 
 class Vrrp(VrrpDefaults):
@@ -636,6 +677,8 @@ class Vrrp(VrrpDefaults):
         default=[],
         description="Move with the others but are not named in the adverts; may be of the other family.",
     )
+    routes: list[Route] = Field(default=[], description="Added after the addresses, removed before them.")
+    rules: list[Rule] = Field(default=[], description="Policy rules that move along.")
     group: Name | None = Field(
         default=None,
         description=(
@@ -1376,6 +1419,15 @@ class Agent(Table):
         default=False,
         description=(
             "Remove IPVS services that this file does not name. Off: those made by others are left alone."
+        ),
+    )
+    check_workers: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description=(
+            "Processes that make the probes. `0`: directord itself, which is enough for some 10,000 TCP "
+            "checks a second; see the benchmarks."
         ),
     )
     drift_interval: Duration = Field(

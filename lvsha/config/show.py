@@ -22,6 +22,7 @@ from lvsha.core.instant import SECOND
 from lvsha.ipvs.model import Destination, ServiceFlags, ServiceKey
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.settings import SyncSettings
+from lvsha.vrrp.routes import RouteSettings, RuleSettings
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.track import TrackSettings
 
@@ -158,6 +159,12 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "hook": list(router.hook),
             "hook_timeout": duration_text(router.hook_timeout),
             "hook_repeat": duration_text(router.hook_repeat),
+            "pre_hook": list(router.pre_hook),
+            "pre_hook_timeout": duration_text(router.pre_hook_timeout),
+            "link_up_delay": duration_text(router.link_up_delay),
+            "link_down_delay": duration_text(router.link_down_delay),
+            "routes": [_route(route) for route in router.routes],
+            "rules": [_rule(rule) for rule in router.rules],
             "group": router.group,
             "track": [_track(track) for track in router.track],
             "garp": {
@@ -169,6 +176,35 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             },
         }
     )
+
+
+def _route(route: RouteSettings) -> dict[str, Any]:
+    return _without_none(
+        {
+            "to": str(route.to),
+            "via": _text(route.via),
+            "interface": route.interface,
+            "source": _text(route.source),
+            "table": route.table,
+            "metric": route.metric,
+        }
+    )
+
+
+def _rule(rule: RuleSettings) -> dict[str, Any]:
+    return _without_none(
+        {
+            "source": _text(rule.source),
+            "to": _text(rule.to),
+            "fwmark": rule.fwmark,
+            "table": rule.table,
+            "priority": rule.priority,
+        }
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _track(track: TrackSettings) -> dict[str, Any]:

@@ -144,6 +144,13 @@ class BecameBackup(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Preparing(Event):
+    """About to take over: waits for ``VirtualRouter.permit``, for ``pre_hook_timeout`` at most."""
+
+    router: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnteredFault(Event):
     router: str
     reason: Reason

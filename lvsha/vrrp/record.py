@@ -87,6 +87,9 @@ class RecordedRouter(VirtualRouter):
     def release(self, now: Instant) -> list[Output]:
         return self._told(now, "release", super().release(now))
 
+    def permit(self, now: Instant) -> list[Output]:
+        return self._told(now, "permit", super().permit(now))
+
     def resume(self, now: Instant) -> list[Output]:
         return self._told(now, "resume", super().resume(now))
 
@@ -168,7 +171,7 @@ def _put_in(router: VirtualRouter, entry: Entry, now: Instant) -> list[Output]:
         return router.set_bound(frozenset(map(ip_interface, entry["bound"])), now)
     if name == "reconfigure":
         return []
-    if name not in ("on_deadline", "release", "resume", "shutdown"):
+    if name not in ("on_deadline", "permit", "release", "resume", "shutdown"):
         raise ValueError(f"{name!r} is none")
     outputs: list[Output] = getattr(router, name)(now)
     return outputs

@@ -35,6 +35,9 @@ The rules
 7. A fault of our own (an address that cannot be bound, adverts that cannot be
    sent) makes us modest: we take over from silence, but preempt nobody until it
    has proved to be gone.
+8. Whoever wants to be asked before a takeover (``pre_hook``) is asked when the silence
+   is over, and waited for no longer than ``pre_hook_timeout``. An advert heard meanwhile
+   counts as ever.
 """
 
 from collections.abc import Callable
@@ -58,6 +61,7 @@ from lvsha.vrrp.outputs import (
     EnteredFault,
     MasterChanged,
     PaceChanged,
+    Preparing,
     PriorityChanged,
     RanLate,
     Reason,
@@ -134,6 +138,8 @@ class VirtualRouter:
         self._why_down = Reason.MASTER_DOWN
         self._worse_since: Instant | None = None
         """Since when only MASTERs of lower priority have been heard: what preempt_delay counts from."""
+        self._prepares = False
+        """Its ``pre_hook`` was asked for in this silence."""
         self._granted = 0
         """Extra adverts that a late BACKUP has waited for in this silence."""
         self._pace = Pace(settings.advert_interval)
@@ -263,7 +269,17 @@ class VirtualRouter:
         if not may_take_over(self.group):
             self._timer = after(now, self.settings.advert_interval // 2)
             return []
+        if self.settings.pre_hook and not self._prepares:
+            self._prepares = True
+            self._timer = after(now, self.settings.pre_hook_timeout)
+            return [Preparing(self.settings.name)]
         return self._happen(Input.MASTER_SILENT, now, self._why_down)
+
+    def permit(self, now: Instant) -> list[Output]:
+        """Whoever was asked by ``Preparing`` is done: the deadline is now, unless a MASTER was heard."""
+        if self._prepares and self.phase in (Phase.BACKUP, Phase.ADOPTING):
+            self._timer = now
+        return []
 
     def on_action_failed(self, action: Action, errno: int, now: Instant) -> list[Output]:
         """The shell could not do ``action``, or not all of it."""
@@ -544,6 +560,7 @@ class VirtualRouter:
                 self.since = now
             self.phase = row.then
             self._granted = 0
+            self._prepares = False
             self.waits_for_group = False
             self._pace.reset(self.settings.advert_interval)
             self._worse_since = None
@@ -639,10 +656,13 @@ class VirtualRouter:
     def _wait_down(self, happening: _Happening) -> list[Output]:
         self._why_down = Reason.MASTER_DOWN
         self._granted = 0
+        self._prepares = False
         self._timer = after(happening.now, self.master_down_interval)
         return []
 
     def _wait_skew(self, happening: _Happening) -> list[Output]:
+        if self._prepares:
+            return []  # about to take over as it is
         self._timer = after(happening.now, self.skew_time)
         return []
 

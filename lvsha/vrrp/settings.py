@@ -11,6 +11,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
+from lvsha.vrrp.routes import RouteSettings, RuleSettings
 from lvsha.vrrp.track import TrackSettings
 from lvsha.wire.arp import ArpForm
 from lvsha.wire.vrrp import CENTISECOND, ChecksumForm
@@ -23,6 +24,7 @@ OWNER_PRIORITY = 255
 
 
 LEASE_MAX = 3600 * SECOND
+PRE_HOOK_MAX = 10 * SECOND
 
 
 class Authentication(StrEnum):
@@ -104,6 +106,14 @@ class RouterSettings:
     garp: GarpSettings = field(default_factory=GarpSettings)
     track: tuple[TrackSettings, ...] = ()
     """What changes the priority, or makes the router unfit, when it is down."""
+    routes: tuple[RouteSettings, ...] = ()
+    """Added with the addresses and removed with them."""
+    rules: tuple[RuleSettings, ...] = ()
+    link_up_delay: int = 0
+    """How long an interface that came back must stay before it counts: one that flaps must not take the
+    role with it each time."""
+    link_down_delay: int = 0
+    """How long an interface must be gone before it counts."""
     group: str | None = None
     """Routers of one name lead or follow together."""
     hook: tuple[str, ...] = ()
@@ -112,6 +122,10 @@ class RouterSettings:
     """Then it is killed, and run again."""
     hook_repeat: int = 60 * SECOND
     """And while the state lasts, so that what it moves gets there even if it was lost once; 0: never."""
+    pre_hook: tuple[str, ...] = ()
+    """A program and its first arguments, run before a takeover and before a planned hand-over."""
+    pre_hook_timeout: int = 1 * SECOND
+    """So long both may wait for it; then they go on."""
     startup_delay: int = 0
     """How long a router that finds nothing to adopt listens to nobody and says nothing: links and bridges
     of a machine that has just booted may not pass anything yet."""
@@ -189,6 +203,14 @@ def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
             yield SettingsProblem("track", "a weight is -253 to 253 and not 0; without one, down is a fault")
         if track.weight is not None and settings.is_owner:
             yield SettingsProblem("track", "the owner's priority is 255 and no weight changes it")
+    if settings.pre_hook and not 0 < settings.pre_hook_timeout <= PRE_HOOK_MAX:
+        yield SettingsProblem("pre_hook_timeout", "a takeover can wait 10 s at most, and more than 0")
+    for route in settings.routes:
+        if any(a is not None and a.version != route.to.version for a in (route.via, route.source)):
+            yield SettingsProblem("routes", f"{route.to} and its gateway or source are of two families")
+    for rule in settings.rules:
+        if any(n is not None and n.version != rule.family for n in (rule.source, rule.to)):
+            yield SettingsProblem("rules", f"rule {rule.priority} is from one family to another")
     if settings.lease % SECOND or not 0 <= settings.lease <= LEASE_MAX:
         yield SettingsProblem("lease", "the kernel counts whole seconds, 1 to 3600; 0 is for ever")
     if settings.is_owner and not settings.preempts:

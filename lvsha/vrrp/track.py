@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lvsha.core.instant import SECOND
+from lvsha.core.instant import SECOND, Instant, after
 
 
 class TrackKind(StrEnum):
@@ -80,6 +80,30 @@ def judge(tracks: Iterable[TrackSettings], verdicts: Mapping[str, bool]) -> Judg
         elif up == (track.weight > 0):
             offset += track.weight
     return Judgement(offset, f"tracked {' and '.join(down)} down" if down else "")
+
+
+class SteadyLink:
+    """An interface as far as it is believed: up ``up_delay`` after it came, down ``down_delay`` after it
+    went. The first look counts at once."""
+
+    def __init__(self, *, up_delay: int, down_delay: int) -> None:
+        self.up: bool | None = None
+        self.deadline: Instant | None = None
+        """When to look again."""
+        self._up_delay = up_delay
+        self._down_delay = down_delay
+
+    def look(self, up: bool, now: Instant) -> bool:
+        """The verdict: ``up`` is how it is at this moment."""
+        if self.up is None or up == self.up:
+            self.up, self.deadline = up, None
+        elif self.deadline is None:
+            delay = self._up_delay if up else self._down_delay
+            self.deadline = after(now, delay) if delay else None
+            self.up = self.up if delay else up
+        elif now >= self.deadline:
+            self.up, self.deadline = up, None
+        return self.up
 
 
 class Debounce:

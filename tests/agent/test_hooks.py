@@ -98,3 +98,22 @@ def test_a_hook_that_is_not_there_is_said(tmp_path: Path) -> None:
 
     assert journal.recent[0]["event"] == "hook.failed"
     assert "gone" in journal.recent[0]["problem"]
+
+
+def test_what_runs_before_a_role_is_waited_for_and_bounded(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    journal = Journal("directord", AgentSettings(), stream=io.StringIO())
+    before = Hooks(states=lambda: {"r": "BACKUP"}, journal=journal)
+    quick = ("/bin/sh", "-c", 'echo "$2 was=$LVSHA_BEFORE" >> "$0"', str(log))
+
+    async def story() -> None:
+        await before.before(settings(pre_hook=quick), "promote")
+        slow = settings(pre_hook=("/bin/sh", "-c", "sleep 60"), pre_hook_timeout=20 * MILLISECOND)
+        await before.before(slow, "demote")
+
+    asyncio.run(story())
+
+    assert log.read_text() == "promote was=BACKUP\n"
+    first, second = journal.recent
+    assert (first["event"], first["status"]) == ("hook.finished", 0)
+    assert (second["event"], second["status"]) == ("hook.failed", "timeout")

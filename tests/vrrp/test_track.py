@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from lvsha.core.instant import Instant, after
+from lvsha.core.instant import SECOND, Instant, after
 from lvsha.vrrp.group import fault, may_take_over
 from lvsha.vrrp.router import VirtualRouter
-from lvsha.vrrp.track import Debounce, Judgement, TrackKind, TrackSettings, judge
+from lvsha.vrrp.track import Debounce, Judgement, SteadyLink, TrackKind, TrackSettings, judge
 from lvsha.vrrp.transitions import State
 from tests.vrrp.routers import ADVERT, DOWN, backup, due, fire, hear, kinds
 
@@ -115,3 +115,31 @@ def test_a_fault_of_one_member_is_a_fault_of_all() -> None:
 
     assert fault("outside", members, faults) == "inside of its group cannot work: eth1 is down"
     assert not fault("inside", members, faults)
+
+
+def test_a_link_counts_as_it_is_at_the_first_look() -> None:
+    assert not SteadyLink(up_delay=SECOND, down_delay=SECOND).look(False, Instant(0))
+
+
+def test_a_link_that_flaps_stays_down_until_it_has_stayed_up() -> None:
+    link = SteadyLink(up_delay=2 * SECOND, down_delay=0)
+    link.look(True, Instant(0))
+
+    seen = [
+        link.look(up, Instant(at * SECOND)) for at, up in enumerate([False, True, False, True, True, True], 1)
+    ]
+
+    assert seen == [False, False, False, False, False, True]
+    assert link.deadline is None
+
+
+def test_a_link_that_goes_for_a_moment_was_never_gone() -> None:
+    link = SteadyLink(up_delay=0, down_delay=SECOND)
+    link.look(True, Instant(0))
+
+    seen = [
+        (link.look(up, Instant(now)), link.deadline)
+        for up, now in [(False, 1), (True, 2), (False, 3), (False, SECOND + 3)]
+    ]
+
+    assert seen == [(True, SECOND + 1), (True, None), (True, SECOND + 3), (False, None)]
