@@ -4,7 +4,7 @@ It may be killed at any moment without touching traffic: the kernel goes on
 forwarding and synchronising, vrrpd goes on advertising, and the successor
 adopts what it finds and writes nothing.
 
-Work on the kernel is level-triggered: ``_reconcile`` compares what should be
+Work on the kernel is level-triggered: ``reconcile`` compares what should be
 with what is, on every change and every ``drift_interval``.
 """
 
@@ -12,20 +12,24 @@ import asyncio
 import contextlib
 import importlib
 import random
+import secrets
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvsha.agent.chronicle import Chronicle
 from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
+from lvsha.agent.operations import Load, Operations
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.reset_grace import ResetGrace
 from lvsha.agent.switchover import Switchover
+from lvsha.agent.templates import QuiescentTemplates
 from lvsha.agent.timeouts import KernelTimeouts
 from lvsha.agent.trackers import Trackers
 from lvsha.agent.vrrpd_client import VrrpdClient
@@ -36,7 +40,8 @@ from lvsha.core.errors import KernelError
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.core.machine import Event, Output
 from lvsha.director.director import Director, ReconcileTable
-from lvsha.director.status import foreign_services, peers_status, problems, service_status
+from lvsha.director.drain import DrainEnded
+from lvsha.director.overrides import OverrideExpired, OverrideRemoved, OverrideSet
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.probes.runner import ProbeRunner
 from lvsha.io.reactor import monotonic
@@ -54,7 +59,8 @@ _DUMP_SHARE = 20
 class Directord:
     """One life of the process."""
 
-    def __init__(self, settings: Settings, control: ControlEnd) -> None:
+    def __init__(self, settings: Settings, control: ControlEnd, *, load: Load) -> None:
+        """``load`` reads the agent's file, or a text, as the supervisor would."""
         self.settings = settings
         self.control = control
         self.started = monotonic()
@@ -63,6 +69,8 @@ class Directord:
         self.ipvs = IpvsSocket()
         self.owned = OwnedServices(self.run_dir / "owned-services.json")
         self.table: Table = self.ipvs.table()
+        self.table_at = monotonic()
+        """When ``table`` was read."""
         self.director = Director(settings, random=random.Random().random, actual=self.table)
         self.sync = KernelSync(on_private_interface(settings.sync), self.ipvs, self.journal, self.run_dir)
         self.timeouts = KernelTimeouts(self.ipvs, self.journal, self.run_dir)
@@ -72,6 +80,8 @@ class Directord:
             on_releasing=self._flush,
             on_preparing=self._before_role,
             on_routers=self._on_routers,
+            on_event=self._on_vrrp_event,
+            stays_out=lambda: self.operations.is_out,
         )
         self.relay = ConnectionSync.of(
             settings.sync,
@@ -81,13 +91,20 @@ class Directord:
         )
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
+        self.templates = QuiescentTemplates(self.journal, self.run_dir)
         self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
+        state_dir = Path(settings.agent.state_dir)
+        self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
+        self.operations = Operations(self, state_dir, load)
+        self.director.generation = settings.generation
         self.runner: ProbeRunner | None = None
         self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = asyncio.Event()
         self._stop = asyncio.Event()
         self._failing: set[str] = set()
+        self._on_vrrp_line: Callable[[dict[str, Any]], None] = lambda _: None
+        """Whoever listens to vrrpd's journal."""
         self.kernel_writes = 0
         """Operations on the IPVS table since the start; 0 after an adoption."""
 
@@ -107,8 +124,16 @@ class Directord:
         self.trackers.reconfigure(self.settings.routers)
         self.hooks.reconfigure(self.settings.routers)
         self.sync.start()
-        self._perform(self.director.start(monotonic()))
-        self._reconcile()
+        self.perform(
+            self.director.start(
+                monotonic(),
+                at=time.time(),
+                overrides=self.operations.standing.overrides,
+                ended=self.operations.standing.ended,
+            )
+        )
+        self.operations.start()
+        self.reconcile()
         tasks = [
             asyncio.create_task(self._keep_reconciling()),
             asyncio.create_task(self._keep_alive()),
@@ -128,7 +153,13 @@ class Directord:
         )
         # aiohttp takes longest to import; the kernel has what it needs by now, so it may.
         server = await asyncio.to_thread(importlib.import_module, "lvsha.api.server")
-        api = server.ApiServer(self)
+        events = server.EventStream(secrets.token_hex(4))
+        for entry in self.journal.recent:
+            events.publish("journal", entry)
+        self.journal.listeners.append(lambda entry: events.publish("journal", entry))
+        self.chronicle.listeners.append(lambda change: events.publish("change", change))
+        self._on_vrrp_line = lambda entry: events.publish("journal", entry)
+        api = server.ApiServer(self.operations, events=events)
         await api.start(self.run_dir / "directord.sock")
         stopping = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -154,6 +185,8 @@ class Directord:
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
             return
+        self.operations.close()
+        self.chronicle.close()
         await self.sync.flush()
         await self.reset_grace.stop()
         if self.settings.agent.on_stop is OnStop.REMOVE:
@@ -162,6 +195,7 @@ class Directord:
             self._apply(removals)
             self.owned.forget()
             self.timeouts.restore()
+            self.templates.restore()
         self.journal.write("director.left", kernel=str(self.settings.agent.on_stop))
 
     async def _keep_alive(self) -> None:
@@ -180,21 +214,24 @@ class Directord:
 
     def _reload(self, settings: Settings) -> None:
         self.settings = settings
+        self.director.generation = settings.generation
         self.journal.configure(settings.agent)
-        self._perform(self.director.reconfigure(settings, monotonic()))
+        self.perform(self.director.reconfigure(settings, monotonic()))
         self.trackers.reconfigure(settings.routers)
         self.hooks.reconfigure(settings.routers)
         self.sync.reconfigure(on_private_interface(settings.sync))
         if self.relay is not None:
             self.relay.reconfigure(settings.sync)
-        self._reconcile()
+        self.reconcile()
+        self.operations.on_reloaded()
         self.journal.write(
             "director.reloaded", services=len(settings.services), checks=self.director.check_count
         )
 
     # Checks
 
-    def _perform(self, outputs: list[Output]) -> None:
+    def perform(self, outputs: list[Output]) -> None:
+        """Carry out what the director says."""
         assert self.runner is not None, "checks start after the runner"
         for output in outputs:
             if isinstance(output, StartProbe):
@@ -203,12 +240,15 @@ class Directord:
                 self.runner.cancel(output.check_id)
             elif isinstance(output, ReconcileTable):
                 self._wanted.set()
+            elif isinstance(output, (OverrideSet, OverrideRemoved, OverrideExpired, DrainEnded)):
+                self.journal.record("director", output)
             elif isinstance(output, Event):
                 self.journal.record("checker", output)
+        self.operations.on_outputs(outputs)
         self._arm()
 
     def _on_probe(self, check_id: str, result: ProbeResult) -> None:
-        self._perform(self.director.on_probe(check_id, result, monotonic()))
+        self.perform(self.director.on_probe(check_id, result, monotonic()))
 
     def _arm(self) -> None:
         deadline = self.director.deadline
@@ -221,7 +261,7 @@ class Directord:
 
     def _on_timer(self, deadline: Instant) -> None:
         self._timer = None
-        self._perform(self.director.on_deadline(max(deadline, monotonic())))
+        self.perform(self.director.on_deadline(max(deadline, monotonic())))
 
     # The kernel's table
 
@@ -229,26 +269,40 @@ class Directord:
         while True:
             # Of the processor, not of the clock: on a busy machine repairs must not come later still.
             begun = time.thread_time()
-            self._reconcile()
+            self.reconcile()
             cost = time.thread_time() - begun
             pause = max(to_seconds(self.settings.agent.drift_interval), cost * _DUMP_SHARE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), pause)
 
-    def _reconcile(self) -> None:
-        """Bring the kernel to what it should be; report what somebody else changed."""
-        self._wanted.clear()
-        desired = self.director.desired()
+    def read_table(self) -> bool:
+        """Dump the kernel's table; False: it would not be."""
         try:
             self.table = self.ipvs.table()
         except KernelError as error:
             self._fail("director.dump_failed", error)
+            return False
+        self.table_at = monotonic()
+        return True
+
+    def reconcile(self) -> None:
+        """Bring the kernel to what it should be; report what somebody else changed."""
+        self._wanted.clear()
+        if not self.read_table():
             return
+        self.perform(self.director.on_table(self.table, monotonic(), forwards=self._forwards()))
+        self._wanted.clear()
+        desired = self.director.desired()
         self.timeouts.settle(self.settings.timeouts)
+        self.templates.settle(self.settings)
         if desired == self._applied:
-            for change in drift(desired, self.table):
+            foreign = drift(desired, self.table)
+            for change in foreign:
                 self.journal.record("ipvs", change)
+            self.chronicle.on_drift(foreign)
         owned = self.owned.keys
+        adopted = bool(desired.keys() & self.table.keys())
+        self.chronicle.on_weights(self.director, monotonic(), adopted=adopted)
         exclusive = self.settings.agent.exclusive
         operations = plan(desired, self.table, exclusive=exclusive, owned=frozenset(owned))
         self.owned.set(frozenset(desired))
@@ -256,13 +310,16 @@ class Directord:
         self.reset_grace.want(desired, sync.reset_grace if sync is not None else 0)
         if operations:
             self._apply(operations)
-            with contextlib.suppress(KernelError):
-                self.table = self.ipvs.table()
+            self.read_table()
         self._applied = desired
         if self.relay is not None:
             complete = desired.keys() <= self.table.keys()
             quorum = all(view.quorum_met for view in self.director.views().values())
             self.relay.on_table(self.table, complete=complete, quorum=quorum)
+
+    def _forwards(self) -> bool:
+        """Whether new connections come here, so that none that we count are copies of another's."""
+        return not self.settings.routers or self.vrrp.is_master
 
     def _apply(self, operations: Sequence[Operation]) -> None:
         if not operations:
@@ -339,45 +396,17 @@ class Directord:
         return {"connections": self.relay.resync(), "peers": self.relay.status({})["peers"]}
 
     def _on_routers(self, routers: Sequence[dict[str, Any]]) -> None:
+        self.chronicle.on_routers(routers)
         if self.relay is not None:
             self.relay.on_routers(routers)
 
-    # What we look like
-
-    async def status(self) -> dict[str, Any]:
-        """One object: see ``director.status``."""
-        await self.vrrp.refresh()
-        now = monotonic()
-        with contextlib.suppress(KernelError):
-            self.table = self.ipvs.table()
-        services = [
-            service_status(service, self.director, self.table, now) for service in self.settings.services
-        ]
-        vrrp = self.vrrp.status(now, expected=bool(self.settings.routers))
-        sync = self.sync.status()
-        if self.relay is not None:
-            names = {service.service.key: service.name for service in self.settings.services}
-            sync["relay"] = self.relay.status(names)
-        found = problems(services, vrrp, sync)
-        return {
-            "node": self.settings.node,
-            "ok": not found,
-            "problems": found,
-            "directord": True,
-            "uptime_s": round(to_seconds(monotonic() - self.started), 3),
-            "peers": peers_status(self.settings.peers),
-            "vrrp": vrrp,
-            "sync": sync,
-            "services": services,
-            "foreign_services": foreign_services(self.table, self.director),
-            "checks": self.director.check_count,
-            "kernel_writes": self.kernel_writes,
-            "events": list(self.journal.recent)[-20:],
-        }
+    def _on_vrrp_event(self, event: dict[str, Any]) -> None:
+        self.chronicle.on_vrrp_event(event)
+        self._on_vrrp_line(event)
 
 
-def main(settings: Settings, control: ControlEnd) -> int:
+def main(settings: Settings, control: ControlEnd, load: Load) -> int:
     """The worker's entry point."""
-    directord = Directord(settings, control)
+    directord = Directord(settings, control, load=load)
     asyncio.run(directord.run())
     return 0

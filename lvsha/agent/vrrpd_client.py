@@ -26,14 +26,22 @@ class VrrpdClient:
         on_releasing: Callable[[], Awaitable[None]],
         on_preparing: Callable[[str, str], Awaitable[None]],
         on_routers: Callable[[Sequence[dict[str, Any]]], None] = lambda _: None,
+        on_event: Callable[[dict[str, Any]], None] = lambda _: None,
+        stays_out: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``on_routers`` hears each picture of the routers that vrrpd sends."""
+        """Args:
+        on_routers: hears each picture of the routers that vrrpd sends.
+        on_event: hears each line of vrrpd's journal.
+        stays_out: whether a vrrpd that we meet is to take no part, by an operator's order.
+        """
         self._path = path
         self._journal = journal
         self._on_releasing = on_releasing
         self._on_preparing = on_preparing
         """Waited for before a router is promoted or demoted, as its second argument says."""
         self._on_routers = on_routers
+        self._on_event = on_event
+        self._stays_out = stays_out
         self._may_preempt = True
         self._writer: asyncio.StreamWriter | None = None
         self._routers: list[dict[str, Any]] = []
@@ -51,6 +59,11 @@ class VrrpdClient:
         if not self.connected:
             return {}
         return {str(router["name"]): str(router["state"]) for router in self._routers}
+
+    @property
+    def routers(self) -> Sequence[dict[str, Any]]:
+        """As vrrpd showed them last."""
+        return self._routers
 
     @property
     def is_master(self) -> bool:
@@ -105,6 +118,8 @@ class VrrpdClient:
             if not self._may_preempt:
                 writer.write(encode({"type": "preempt", "allowed": False}))
             writer.write(encode({"type": "serving"}))
+            if self._stays_out():
+                writer.write(encode({"type": "release"}))
             buffer = LineBuffer()
             with contextlib.suppress(OSError, ValueError):
                 while data := await reader.read(1 << 16):
@@ -122,6 +137,8 @@ class VrrpdClient:
             self._process = message.get("process", {})
             self._heard.set()
             self._on_routers(self._routers)
+        elif kind == "event":
+            self._on_event({key: value for key, value in message.items() if key != "type"})
         elif kind in ("releasing", "released"):
             self._begin(self._prepare(answer=kind == "releasing"))
         elif kind == "preparing":

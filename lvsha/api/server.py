@@ -1,80 +1,149 @@
-"""The API of a director: HTTP on a Unix socket. Whoever may open the socket may ask.
+"""The API of a director: HTTP on a Unix socket, and on TCP with TLS where it is configured.
 
-``GET /v1/status`` is what ``lvsha status`` shows. ``POST /v1/release`` and
-``/v1/resume`` give the role up and take part again; ``/v1/release`` answers 409, with
-what would be lost, when the other director is not ready for it (``?force=1``: all the
-same). ``POST /v1/sync/resync`` exchanges all connections with the peers once more.
+On every request, in this order: how often this client asks, who it is, whether its role
+may do this. Then the route does it, and what goes wrong comes back as JSON with a sentence
+under ``error``: 400 not understood, 401 who are you, 403 you may not, 404 no such thing,
+409 refused and nothing has changed, 413 too much, 429 too often, 503 nobody could do it.
 """
 
+import asyncio
 import contextlib
+import grp
+import json
+import logging
 import os
+import pwd
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 from aiohttp import web
 
+from lvsha.api import handlers, openapi
+from lvsha.api.events import EventStream
+from lvsha.api.limits import RateLimit
+from lvsha.api.metrics import Metrics
+from lvsha.api.port import DirectorPort, Refused, Unavailable
+from lvsha.api.roles import NOBODY, Identity, Role
+from lvsha.api.routes import ROUTES
+from lvsha.api.snapshot import Snapshot
+
 _SHUTDOWN_S = 0.5
+_BODY_MAX = 5 << 20
+"""A configuration of ten thousand realservers has 2 MB."""
+_UNIX_RATE, _UNIX_BURST = 2000.0, 4000.0
+_PEERCRED = struct.Struct("3i")
 
-
-class VrrpPort(Protocol):
-    def send(self, message: dict[str, Any]) -> bool: ...
-
-
-class DirectorPort(Protocol):
-    """What the API needs of directord."""
-
-    @property
-    def vrrp(self) -> VrrpPort: ...
-
-    async def status(self) -> dict[str, Any]: ...
-
-    async def switchover(self, *, force: bool) -> dict[str, Any]: ...
-
-    def resync(self) -> dict[str, Any]: ...
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiServer:
     """Started and stopped by directord."""
 
-    def __init__(self, director: DirectorPort) -> None:
-        self._director = director
-        app = web.Application()
-        app.router.add_get("/v1/status", self._status)
-        app.router.add_post("/v1/release", self._release)
-        app.router.add_post("/v1/resume", self._resume)
-        app.router.add_post("/v1/sync/resync", self._resync)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    def __init__(
+        self, port: DirectorPort, *, events: EventStream, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self.events = events
+        self.snapshot = Snapshot(port)
+        self._limit = RateLimit(rate=_UNIX_RATE, burst=_UNIX_BURST)
+        self._roles = {(route.method, route.path): route.role for route in ROUTES}
+        app = web.Application(client_max_size=_BODY_MAX, middlewares=[self._guard])
+        app[handlers.PORT] = port
+        app[handlers.SNAPSHOT] = self.snapshot
+        app[handlers.EVENTS] = events
+        app[handlers.OPENAPI] = json.dumps(openapi.document()).encode()
+        app[handlers.METRICS] = Metrics(port, self.snapshot, events)
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, route.handler)
+        # A bad request is the client's business; it gets 400, and our log no line.
+        logger = logging.getLogger("lvsha.api")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        self.app = app
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=logger, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=75.0
+        )
 
-    async def start(self, path: Path) -> None:
-        """Listen on ``path``, mode 0660; a dead predecessor's socket is replaced."""
+    async def start(self, path: Path, *, group: str | None = None) -> None:
+        """Listen on ``path``, mode 0660; a dead predecessor's socket is replaced.
+
+        Args:
+            group: who besides root may; None, or one that is not there: the process's own.
+        """
         await self._runner.setup()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        await web.UnixSite(self._runner, str(path)).start()
+        await web.UnixSite(self._runner, str(path), backlog=1024).start()
+        if group is not None:
+            with contextlib.suppress(KeyError, PermissionError):
+                os.chown(path, -1, grp.getgrnam(group).gr_gid)
         os.chmod(path, 0o660)
 
     async def stop(self) -> None:
+        await self.events.stop()
+        self.snapshot.close()
         await self._runner.cleanup()
 
-    async def _status(self, _request: web.Request) -> web.Response:
-        return web.json_response(await self._director.status())
+    # On every request
 
-    async def _release(self, request: web.Request) -> web.Response:
-        answer = await self._director.switchover(force=request.query.get("force") == "1")
-        status = 200
-        if "error" in answer:
-            # 409: it was understood, and nothing has changed; 503: nobody could do it.
-            status = 409 if answer["error"].startswith("refused") else 503
-        return web.json_response(answer, status=status)
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            identity, client = self._who(request)
+            wait_s = self._limit.wait_s(client, self._clock())
+            if wait_s:
+                response = handlers.problem(429, "too many requests: ask more slowly")
+                response.headers["Retry-After"] = str(int(wait_s) + 1)
+                return response
+            request[handlers.IDENTITY] = identity
+            refusal = self._may(request, identity)
+            return refusal if refusal is not None else await handler(request)
+        except Refused as refused:
+            return web.json_response(refused.answer, status=409)
+        except Unavailable as error:
+            return handlers.problem(503, str(error))
+        except web.HTTPException as error:
+            if error.content_type == "application/json":
+                return web.Response(status=error.status, text=error.text, content_type="application/json")
+            if error.status == 404:
+                return handlers.problem(404, f"there is no {request.path[:200]}; see /v1/openapi.json")
+            return handlers.problem(error.status, error.text or error.reason)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            # A bug of ours must not take the director down: say it to whoever asked.
+            return handlers.problem(500, f"{type(error).__name__}: {error}; please report this")
 
-    async def _resync(self, _request: web.Request) -> web.Response:
-        answer = self._director.resync()
-        return web.json_response(answer, status=409 if "error" in answer else 200)
+    def _may(self, request: web.Request, identity: Identity) -> web.Response | None:
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else request.path
+        needed = self._roles.get((request.method, path)) or self._roles.get(("GET", path), Role.NOBODY)
+        if identity.role >= needed:
+            return None
+        if identity.role is Role.NOBODY:
+            response = handlers.problem(401, "a token is needed: Authorization: Bearer TOKEN")
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        return handlers.problem(
+            403,
+            f"{identity.name} has the role {identity.role.name.lower()}, this needs {needed.name.lower()}",
+        )
 
-    async def _resume(self, _request: web.Request) -> web.Response:
-        return self._order("resume")
+    def _who(self, request: web.Request) -> tuple[Identity, str]:
+        """Who asks, and whose bucket it is."""
+        transport = request.transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if sock is not None and sock.family == socket.AF_UNIX:
+            _, uid, _ = _PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return Identity(name=_user(uid), role=Role.ADMIN), f"uid {uid}"
+        return NOBODY, str(request.remote)
 
-    def _order(self, kind: str) -> web.Response:
-        if not self._director.vrrp.send({"type": kind}):
-            return web.json_response({"error": "vrrpd does not answer; is lvsha-vrrpd running?"}, status=503)
-        return web.json_response({"ordered": kind})
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from lvsha.core.errors import LvshaError
+from lvsha.core.errors import ConfigProblem, LvshaError
 
 SUMMARY = "run a director"
 
@@ -31,7 +31,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=_WORKERS,
         help="run one of the two processes, as the systemd units do",
     )
-    parser.add_argument("--run-dir", help="instead of [agent] run_dir: several agents on one machine")
+    parser.add_argument(
+        "--run-dir", help="instead of [agent] run_dir, with the state below it: several on one machine"
+    )
     return parser
 
 
@@ -48,16 +50,22 @@ def main(argv: list[str]) -> int:
 
     loader = Loader()
 
-    def load() -> Loaded:
-        settings, warnings = config_file.load(arguments.file, arguments.node, loader)
+    def read(text: str | None) -> tuple[Settings, tuple[ConfigProblem, ...]]:
+        settings, warnings = config_file.load(arguments.file, arguments.node, loader, text=text)
         if arguments.run_dir:
-            settings = replace(settings, agent=replace(settings.agent, run_dir=arguments.run_dir))
+            state_dir = f"{arguments.run_dir}/state"
+            agent = replace(settings.agent, run_dir=arguments.run_dir, state_dir=state_dir)
+            settings = replace(settings, agent=agent)
+        return settings, warnings
+
+    def load() -> Loaded:
+        settings, warnings = read(None)
         return Loaded(settings=settings, warnings=warnings)
 
     def run_directord(settings: Settings, control: object) -> int:
         from lvsha.agent import directord  # imports asyncio and aiohttp: only in its own process
 
-        return directord.main(settings, control)  # type: ignore[arg-type]
+        return directord.main(settings, control, read)  # type: ignore[arg-type]
 
     try:
         loaded = load()

@@ -7,6 +7,7 @@ part on its own (``agent.ipc``).
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,15 @@ class AgentRefused(LvshaError):
         self.answer = answer
 
 
-def ask(run_dir: str, method: str, path: str, *, timeout_s: float = _TIMEOUT_S) -> Any:
-    """The answer's JSON.
+def ask(
+    run_dir: str,
+    method: str,
+    path: str,
+    *,
+    body: Mapping[str, Any] | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> Any:
+    """The answer's JSON; ``body`` goes as JSON.
 
     Raises:
         AgentRefused: nothing has changed, and why.
@@ -51,9 +59,10 @@ def ask(run_dir: str, method: str, path: str, *, timeout_s: float = _TIMEOUT_S) 
     socket_path = Path(run_dir) / "directord.sock"
     connection = _UnixConnection(str(socket_path), timeout_s)
     try:
-        connection.request(method, path)
+        data = json.dumps(body).encode() if body is not None else None
+        connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
         response = connection.getresponse()
-        body = json.loads(response.read())
+        answer = json.loads(response.read())
     except FileNotFoundError:
         raise AgentUnreachable(
             f"no agent runs here ({socket_path} does not exist); start it with "
@@ -71,10 +80,10 @@ def ask(run_dir: str, method: str, path: str, *, timeout_s: float = _TIMEOUT_S) 
     finally:
         connection.close()
     if response.status == 409:
-        raise AgentRefused(body)
+        raise AgentRefused(answer)
     if response.status >= 400:
-        raise AgentUnreachable(str(body.get("error", f"HTTP status {response.status}")))
-    return body
+        raise AgentUnreachable(str(answer.get("error", f"HTTP status {response.status}")))
+    return answer
 
 
 def ask_status(run_dir: str) -> Any:

@@ -1,7 +1,9 @@
 """Reading a configuration file for the director that runs on this machine."""
 
+import hashlib
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from lvsha.config.load import Loader
@@ -42,11 +44,11 @@ def local_addresses() -> set[Address]:
 
 
 def load(
-    name: str, node: str | None = None, loader: Loader | None = None
+    name: str, node: str | None = None, loader: Loader | None = None, *, text: str | None = None
 ) -> tuple[Settings, tuple[ConfigProblem, ...]]:
     """Settings and warnings for ``node``, or for the director that this machine is.
 
-    ``loader``: who read the version before.
+    ``loader``: who read the version before. ``text`` stands in the place of what the file says.
 
     A file of keepalived, ldirectord, ipvsadm or the LVS configure script is converted;
     what became of its statements are warnings then.
@@ -56,14 +58,15 @@ def load(
         LvshaError: it cannot be read.
     """
     addresses = local_addresses() if node is None else set()
-    text = read(name)
+    text = read(name) if text is None else text
+    generation = hashlib.sha256(text.encode()).hexdigest()[:12]
     remarks: tuple[ConfigProblem, ...] = ()
     if not name.endswith(".toml"):
         text, remarks = _native(name, text)
     settings, warnings = (loader or Loader()).load(
         text, name, node, hostname=socket.gethostname(), local_addresses=addresses
     )
-    return settings, (*remarks, *warnings)
+    return replace(settings, generation=generation), (*remarks, *warnings)
 
 
 def _native(name: str, text: str) -> tuple[str, tuple[ConfigProblem, ...]]:

@@ -187,4 +187,6 @@ def sorry_causes(view: PoolView, service: ServiceSettings) -> tuple[Cause, ...]:
     if view.sorry_active:
         return (_sorry(view, service),)
     evidence = {"alive_weight": view.alive_weight, "quorum": service.pool.quorum}
-    return (Cause(kind=CauseKind.QUORUM, text=f"the quorum of {service.name} is met", evidence=evidence),)
+    met = "met" if view.quorum_met else "lost"
+    text = f"the quorum of {service.name} is {met}: weight {view.alive_weight} is alive"
+    return (Cause(kind=CauseKind.QUORUM, text=text, evidence=evidence),)

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from lvsha.checker.check import Check
+from lvsha.checker.pool import PoolView
 from lvsha.config.settings import Director as DirectorRecord
 from lvsha.config.settings import RealServerSettings, ServiceSettings
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.director.desired import NUDGE_KEY
 from lvsha.director.director import Director
+from lvsha.director.drain import DrainView
+from lvsha.director.overrides import Override
 from lvsha.ipvs.model import DestinationState, Table
 
 Json = dict[str, Any]
@@ -43,6 +46,35 @@ def _health(check: Check | None) -> str:
     return "up" if check.up else "down"
 
 
+def override_status(override: Override) -> Json:
+    """An operator's order."""
+    return {
+        "kind": str(override.kind),
+        "target": str(override.target),
+        "service": override.target.service,
+        "realserver": override.target.realserver,
+        "weight": override.weight,
+        "owner": override.owner,
+        "reason": override.reason,
+        "node": override.node,
+        "set_at": override.set_at,
+        "expires_at": override.expires_at,
+        "deadline_at": override.deadline_at,
+    }
+
+
+def drain_status(view: DrainView | None) -> Json | None:
+    """How far a drain is."""
+    if view is None:
+        return None
+    return {
+        "phase": str(view.phase),
+        "connections": view.connections,
+        "eta_s": None if view.eta_s is None else round(view.eta_s, 1),
+        "deadline_s": None if view.deadline_s is None else round(view.deadline_s, 1),
+    }
+
+
 def destination_status(
     realserver: RealServerSettings,
     check: Check | None,
@@ -67,6 +99,13 @@ def destination_status(
         "kernel_weight": found.destination.weight if found is not None else None,
         "active_connections": found.active if found is not None else 0,
         "inactive_connections": found.inactive if found is not None else 0,
+        "persistent_connections": found.persistent if found is not None else 0,
+        "connections": found.stats.connections if found is not None else 0,
+        "in_packets": found.stats.in_packets if found is not None else 0,
+        "out_packets": found.stats.out_packets if found is not None else 0,
+        "in_bytes": found.stats.in_bytes if found is not None else 0,
+        "out_bytes": found.stats.out_bytes if found is not None else 0,
+        "connection_rate": found.stats.connection_rate if found is not None else 0,
         "check": check.settings.target() if check is not None else None,
         "last_check": _last_check(check, now) if check is not None else None,
     }
@@ -77,22 +116,31 @@ def peers_status(peers: Sequence[DirectorRecord]) -> list[Json]:
     return [{"name": peer.name, "address": str(peer.address) if peer.address else None} for peer in peers]
 
 
-def service_status(settings: ServiceSettings, director: Director, table: Table, now: Instant) -> Json:
-    """One virtual service and its realservers."""
-    view = director.views()[settings.name]
+def destinations_status(
+    settings: ServiceSettings, director: Director, view: PoolView, table: Table, now: Instant
+) -> list[Json]:
+    """The realservers of a service; ``orders`` and ``drain`` say what an operator ordered of each."""
     state = table.get(settings.service.key)
     destinations = []
     for realserver in settings.realservers:
         found = state.destinations.get(realserver.destination.key) if state is not None else None
-        destinations.append(
-            destination_status(
-                realserver, director.check_of(realserver), view.weights.get(realserver.name), found, now
-            )
-        )
+        weight = view.weights.get(realserver.name)
+        row = destination_status(realserver, director.check_of(realserver), weight, found, now)
+        place = (settings.name, realserver.name)
+        row["orders"] = [str(each.kind) for each in director.ordered(place)]
+        row["drain"] = drain_status(director.drain(place, now))
+        destinations.append(row)
+    return destinations
+
+
+def service_status(settings: ServiceSettings, view: PoolView, table: Table) -> Json:
+    """One virtual service, without its ``destinations``."""
+    state = table.get(settings.service.key)
     return {
         "name": settings.name,
         "service": str(settings.service.key),
         "scheduler": settings.service.scheduler,
+        "persistence_s": settings.service.persistence_timeout_s,
         "in_kernel": state is not None,
         "quorum_met": view.quorum_met,
         "quorum": settings.pool.quorum,
@@ -101,7 +149,11 @@ def service_status(settings: ServiceSettings, director: Director, table: Table, 
         "sorry_active": view.sorry_active,
         "pooled_though_down": list(view.pooled_though_down),
         "connections": state.stats.connections if state is not None else 0,
-        "destinations": destinations,
+        "in_packets": state.stats.in_packets if state is not None else 0,
+        "out_packets": state.stats.out_packets if state is not None else 0,
+        "in_bytes": state.stats.in_bytes if state is not None else 0,
+        "out_bytes": state.stats.out_bytes if state is not None else 0,
+        "connection_rate": state.stats.connection_rate if state is not None else 0,
     }
 
 
@@ -121,7 +173,7 @@ def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
         if not service["quorum_met"]:
             found.append(f"service {service['name']} has lost its quorum")
         for destination in service["destinations"]:
-            if destination["state"] == "down":
+            if destination["state"] == "down" and "maintenance" not in destination.get("orders", ()):
                 check = destination["last_check"] or {}
                 why = f": {check.get('reason')} {check.get('detail', '')}".rstrip() if check else ""
                 found.append(f"realserver {destination['name']} of {service['name']} is down{why}")
@@ -162,6 +214,7 @@ def without_directord(heard: Json, why: str) -> Json:
         "sync": sync,
         "services": [],
         "foreign_services": [],
+        "overrides": [],
         "checks": 0,
         "kernel_writes": None,
         "events": [],

@@ -1,0 +1,527 @@
+"""What operators order of a running director, and what the API shows of it.
+
+Composes the pure parts (``director.overrides``, ``director.history``) with what carries
+them out: directord's table, vrrpd, the switchover, the files under the state directory.
+An order that is answered is on disk.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lvsha.agent.explain import explain
+from lvsha.agent.orders import OrdersFile, Standing
+from lvsha.api.port import Json, Refused, Unavailable, Vital
+from lvsha.config.settings import ServiceSettings, Settings
+from lvsha.core.errors import ConfigErrors, LvshaError
+from lvsha.core.instant import to_seconds
+from lvsha.core.machine import Output
+from lvsha.director.cause import Cause, CauseKind
+from lvsha.director.drain import DrainEnded
+from lvsha.director.overrides import (
+    Override,
+    OverrideExpired,
+    OverrideKind,
+    OverrideRefused,
+    OverrideRemoved,
+    OverrideSet,
+    Target,
+    find_target,
+    realserver_names,
+)
+from lvsha.director.status import (
+    destinations_status,
+    foreign_services,
+    override_status,
+    peers_status,
+    problems,
+    service_status,
+)
+from lvsha.io.reactor import monotonic
+
+if TYPE_CHECKING:
+    from lvsha.agent.directord import Directord
+
+Load = Callable[[str | None], tuple[Settings, Sequence[Any]]]
+"""Settings and warnings of a text, or (None) of the agent's own file as it is now."""
+
+_TO_KEEP = (OverrideSet, OverrideRemoved, OverrideExpired, DrainEnded)
+_TABLE_AGE_MAX_S = 30.0
+_RELOAD_S = 5.0
+_SCHEDULE_MAX_S = 30 * 86400.0
+
+
+class Parts:
+    """A status while it is made; see ``api.port.StatusParts``. Made in the loop, used in a thread."""
+
+    def __init__(self, directord: "Directord") -> None:
+        self._directord = directord
+        self._now = monotonic()
+        self._views = directord.director.views()
+        self._table = directord.table
+        self._services: list[Json] = []
+        self._vrrp = directord.vrrp.status(self._now, expected=bool(directord.settings.routers))
+        self._sync = directord.sync.status()
+        if directord.relay is not None:
+            names = {service.service.key: service.name for service in directord.settings.services}
+            self._sync["relay"] = directord.relay.status(names)
+        self._overrides = [override_status(each) for each in directord.director.overrides]
+        self._events = list(directord.journal.recent)[-20:]
+
+    def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
+        director = self._directord.director
+        view = self._views[settings.name]
+        service = service_status(settings, view, self._table)
+        rows = destinations_status(settings, director, view, self._table, self._now)
+        self._services.append({**service, "destinations": rows})
+        return service, rows
+
+    def head(self) -> Json:
+        directord, settings = self._directord, self._directord.settings
+        found = problems(self._services, self._vrrp, self._sync)
+        operations = directord.operations
+        return {
+            "node": settings.node,
+            "ok": not found,
+            "problems": found,
+            "directord": True,
+            "at": round(time.time(), 3),
+            "uptime_s": round(to_seconds(monotonic() - directord.started), 3),
+            "table_age_s": round(to_seconds(self._now - directord.table_at), 3),
+            "peers": peers_status(settings.peers),
+            "config": {"generation": settings.generation},
+            "vrrp": self._vrrp,
+            "sync": self._sync,
+            "overrides": self._overrides,
+            "switchover_at": operations.planned_at,
+            "foreign_services": foreign_services(self._table, directord.director),
+            "checks": directord.director.check_count,
+            "kernel_writes": directord.kernel_writes,
+            "events": self._events,
+        }
+
+
+class Operations:
+    """The API's port; see ``api.port.DirectorPort`` for what each means."""
+
+    def __init__(self, directord: "Directord", state_dir: Path, load: Load) -> None:
+        self._directord = directord
+        self._load = load
+        self._file = OrdersFile(state_dir / "orders.json")
+        self.standing = self._file.load()
+        """What stood when the last process ended."""
+        if self._file.complaint:
+            directord.journal.write("director.orders_unreadable", problem=self._file.complaint)
+        self._keeping = asyncio.Lock()
+        self._reloaded = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.planned_at: float | None = None
+        self._planned_owner = ""
+        self._planned: asyncio.TimerHandle | None = None
+
+    # Within the agent
+
+    def start(self) -> None:
+        """The loop runs."""
+        at = self.standing.switchover_at
+        if at is None:
+            return
+        if at < time.time() - 60:
+            self._directord.journal.write("director.switchover_missed", planned_at=at)
+            self._keep_soon()
+        else:
+            self._plan(at, self.standing.switchover_owner)
+
+    @property
+    def is_out(self) -> bool:
+        """This director takes no part in VRRP, by order."""
+        return bool(self._directord.director.overrides.of_director)
+
+    def on_outputs(self, outputs: Sequence[Output]) -> None:
+        """Of the director: keep what has changed, and carry out what concerns the role."""
+        if not any(isinstance(output, _TO_KEEP) for output in outputs):
+            return
+        self._keep_soon()
+        for output in outputs:
+            if isinstance(output, OverrideExpired) and output.override.target.is_director:
+                self._take_part(f"the {output.override.kind} by {output.override.owner} has expired")
+
+    def on_reloaded(self) -> None:
+        """Other settings are in force."""
+        self._reloaded.set()
+
+    def close(self) -> None:
+        if self._planned is not None:
+            self._planned.cancel()
+
+    def _keep_soon(self) -> None:
+        task = asyncio.create_task(self._keep())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep(self) -> None:
+        async with self._keeping:
+            director = self._directord.director
+            standing = Standing(
+                overrides=tuple(director.overrides),
+                ended=director.drained,
+                switchover_at=self.planned_at,
+                switchover_owner=self._planned_owner,
+            )
+            try:
+                await asyncio.to_thread(self._file.save, standing)
+            except OSError as error:
+                self._directord.journal.write(
+                    "director.orders_not_kept",
+                    error=str(error),
+                    advice="they hold until a restart; see [agent] state_dir",
+                )
+
+    # What is shown
+
+    @property
+    def settings(self) -> Settings:
+        return self._directord.settings
+
+    async def status_parts(self) -> Parts:
+        await self._directord.vrrp.refresh()
+        if sum(len(service.realservers) for service in self.settings.services) <= 200:
+            self._directord.read_table()  # cheap: then it is as fresh as it can be
+        return Parts(self._directord)
+
+    def vital(self) -> Vital:
+        directord = self._directord
+        states = directord.vrrp.states()
+        views = directord.director.views()
+        table = directord.table
+        expected = bool(self.settings.routers)
+        return Vital(
+            master=tuple(name for name, state in states.items() if state == "MASTER"),
+            backup=tuple(name for name, state in states.items() if state == "BACKUP"),
+            routers_expected=expected,
+            vrrpd=directord.vrrp.connected or not expected,
+            services=all(view.quorum_met for view in views.values())
+            and all(service.service.key in table for service in self.settings.services),
+            in_sync=self._in_sync(),
+            table_age_s=to_seconds(monotonic() - directord.table_at),
+            table_limit_s=_TABLE_AGE_MAX_S,
+        )
+
+    def _in_sync(self) -> bool:
+        directord = self._directord
+        if directord.relay is not None:
+            target = directord.relay.settings.coverage_target
+            views = directord.relay.relay.peers(monotonic())
+            return any(view.connected and view.coverage >= target for view in views)
+        status = directord.sync.status()
+        return bool(status["expected"]) and not status["missing"]
+
+    def history(self, query: Mapping[str, str]) -> list[Json]:
+        def number(name: str) -> float | None:
+            return float(query[name]) if name in query else None
+
+        limit = min(max(1, int(number("limit") or 100)), 10_000)
+        found = self._directord.chronicle.history.changes(
+            subject=query.get("subject"),
+            service=query.get("service"),
+            realserver=query.get("realserver"),
+            until=number("until"),
+            after=int(number("after") or 0),
+            limit=limit,
+        )
+        return [change.as_json() for change in found]
+
+    def explain(self, target: str, at: float | None) -> Json:
+        directord = self._directord
+        try:
+            return explain(
+                target,
+                director=directord.director,
+                history=directord.chronicle.history,
+                routers=directord.vrrp.routers,
+                now=monotonic(),
+                at=at,
+            )
+        except OverrideRefused as error:
+            raise Refused(str(error)) from None
+
+    # Orders about realservers
+
+    async def order(
+        self,
+        kind: str,
+        target: str | None,
+        *,
+        owner: str,
+        reason: str,
+        weight: int | None = None,
+        expires_s: float | None = None,
+        deadline_s: float | None = None,
+        services: Sequence[str] | None = None,
+    ) -> Json:
+        at = time.time()
+        override = Override(
+            kind=OverrideKind(kind),
+            target=self._target(target, services),
+            weight=weight,
+            owner=owner,
+            reason=reason,
+            node=self.settings.node,
+            set_at=round(at, 3),
+            expires_at=None if expires_s is None else round(at + expires_s, 3),
+            deadline_at=None if deadline_s is None else round(at + deadline_s, 3),
+        )
+        if override.target.is_director:
+            await self._leave(override)
+        try:
+            outputs = self._directord.director.order(override, monotonic(), at=at)
+        except OverrideRefused as error:
+            raise Refused(str(error)) from None
+        self._directord.perform(outputs)
+        self._directord.reconcile()
+        await self._keep()
+        return {
+            "ordered": str(override.kind),
+            **self._named(override.target),
+            "override": override_status(override),
+        }
+
+    async def take_back(
+        self,
+        kinds: Sequence[str],
+        target: str | None,
+        *,
+        owner: str,
+        reason: str,
+        services: Sequence[str] | None = None,
+    ) -> Json:
+        wanted = self._target(target, services)
+        standing = [
+            each
+            for each in self._directord.director.overrides
+            if each.kind in kinds and (each.target == wanted or str(each.target) == target)
+        ]
+        if not standing:
+            text = " or ".join(kinds)
+            raise Refused(f"there is no {text} of {wanted}; `lvsha status` shows what is ordered")
+        for override in standing:
+            outputs = self._directord.director.take_back(
+                [override.kind], override.target, monotonic(), owner=owner, reason=reason
+            )
+            self._directord.perform(outputs)
+        self._directord.reconcile()
+        if wanted.is_director:
+            self._take_part(f"{' and '.join(kinds)} ended by {owner}")
+        await self._keep()
+        return {"taken_back": [str(each.kind) for each in standing], **self._named(wanted)}
+
+    def _target(self, text: str | None, services: Sequence[str] | None) -> Target:
+        """What is meant, if the caller may touch it."""
+        if text is None:
+            if services is not None:
+                raise Refused(f"refused: your token is for {', '.join(services)} alone")
+            return Target()
+        try:
+            target = find_target(text, self.settings.services)
+        except OverrideRefused as error:
+            standing = [each.target for each in self._directord.director.overrides]
+            named = next((each for each in standing if text in (str(each), each.service)), None)
+            if named is None or services is not None:
+                raise Refused(str(error)) from None
+            return named  # it is not configured any more, and may still be taken back
+        if services is not None:
+            touched = {service for service, _ in self._places(target)}
+            if not touched <= set(services):
+                raise Refused(
+                    f"refused: {target} is in {', '.join(sorted(touched))}, your token is for "
+                    f"{', '.join(services)} alone: name SERVICE/REALSERVER"
+                )
+        return target
+
+    def _places(self, target: Target) -> list[tuple[str, str]]:
+        return [
+            (service.name, realserver.name)
+            for service in self.settings.services
+            if target.service in (None, service.name)
+            for realserver in service.realservers
+            if target.realserver is None or target.realserver in realserver_names(realserver)
+        ]
+
+    def _named(self, target: Target) -> Json:
+        """What an order is about, as it is now."""
+        if target.is_director:
+            return {"target": str(target), "destinations": []}
+        director, now = self._directord.director, monotonic()
+        views = director.views()
+        rows = []
+        for service, realserver in self._places(target)[:100]:
+            drain = director.drain((service, realserver), now)
+            rows.append(
+                {
+                    "service": service,
+                    "name": realserver,
+                    "weight": views[service].weights.get(realserver),
+                    "connections": drain.connections if drain is not None else None,
+                }
+            )
+        return {"target": str(target), "destinations": rows}
+
+    # The role
+
+    async def _leave(self, override: Override) -> None:
+        """This director is to take no part: hand over what it holds first."""
+        text = f"{override.kind} by {override.owner}" + (f": {override.reason}" if override.reason else "")
+        await self._hand_over(force=False, cause=text)
+
+    async def _hand_over(self, *, force: bool, cause: str) -> Json:
+        self._directord.chronicle.on_order(Cause(kind=CauseKind.ORDER, text=cause))
+        answer = await self._directord.switchover(force=force)
+        if "error" in answer:
+            error = answer.pop("error")
+            if error.startswith("refused"):
+                raise Refused(error, **answer)
+            raise Unavailable(error)
+        return answer
+
+    def _take_part(self, why: str) -> None:
+        if not self.is_out:
+            self._directord.chronicle.on_order(Cause(kind=CauseKind.ORDER, text=why))
+            self._directord.vrrp.send({"type": "resume"})
+
+    async def switchover(self, *, force: bool, owner: str, at: float | None = None) -> Json:
+        if at is None:
+            return await self._hand_over(force=force, cause=f"switchover by {owner}")
+        wait_s = at - time.time()
+        if not 0 < wait_s <= _SCHEDULE_MAX_S:
+            raise Refused("refused: the time lies in the past, or more than 30 days ahead")
+        self._plan(at, owner)
+        self._directord.journal.write("director.switchover_planned", planned_at=at, owner=owner)
+        await self._keep()
+        return {"planned_at": at}
+
+    async def cancel_switchover(self, *, owner: str) -> Json:
+        if self._planned is None:
+            raise Refused("refused: no switchover is planned")
+        at = self.planned_at
+        self._forget_plan()
+        self._directord.journal.write("director.switchover_cancelled", planned_at=at, owner=owner)
+        await self._keep()
+        return {"cancelled": at}
+
+    def _plan(self, at: float, owner: str) -> None:
+        self._forget_plan()
+        self.planned_at, self._planned_owner = at, owner
+        loop = asyncio.get_running_loop()
+        self._planned = loop.call_later(max(0.0, at - time.time()), self._begin_planned)
+
+    def _forget_plan(self) -> None:
+        if self._planned is not None:
+            self._planned.cancel()
+        self._planned, self.planned_at, self._planned_owner = None, None, ""
+
+    def _begin_planned(self) -> None:
+        owner = self._planned_owner
+        self._forget_plan()
+        task = asyncio.create_task(self._carry_out(owner))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, owner: str) -> None:
+        await self._keep()
+        try:
+            await self._hand_over(force=False, cause=f"switchover planned by {owner}")
+        except (Refused, Unavailable) as error:
+            self._directord.journal.write("director.switchover_failed", owner=owner, reason=str(error))
+
+    async def resume(self, *, owner: str) -> Json:
+        kinds = [str(each.kind) for each in self._directord.director.overrides.of_director]
+        if kinds:
+            await self.take_back(kinds, None, owner=owner, reason="resume")
+            return {"ordered": "resume", "taken_back": kinds}
+        self._directord.chronicle.on_order(Cause(kind=CauseKind.ORDER, text=f"resume by {owner}"))
+        if not self._directord.vrrp.send({"type": "resume"}):
+            raise Unavailable("vrrpd does not answer; is lvsha-vrrpd running?")
+        return {"ordered": "resume"}
+
+    def resync(self) -> Json:
+        answer = self._directord.resync()
+        if "error" in answer:
+            raise Refused(answer["error"])
+        return answer
+
+    # The configuration
+
+    def config(self) -> Json:
+        from lvsha.config.show import document
+
+        return {"generation": self.settings.generation, "config": document(self.settings)}
+
+    async def check_config(self, text: str | None) -> Json:
+        return await asyncio.to_thread(self._check_config, text)
+
+    def _check_config(self, text: str | None) -> Json:
+        from lvsha.config.diff import diff
+
+        try:
+            settings, warnings = self._load(text)
+        except ConfigErrors as refusal:
+            return {
+                "ok": False,
+                "problems": [str(each) for each in refusal.problems],
+                "warnings": [],
+                "changes": [],
+            }
+        except LvshaError as error:
+            return {"ok": False, "problems": [str(error)], "warnings": [], "changes": []}
+        return {
+            "ok": True,
+            "problems": [],
+            "warnings": [str(each) for each in warnings],
+            "generation": settings.generation,
+            "changes": [
+                {
+                    "kind": str(change.kind),
+                    "path": change.path,
+                    "field": change.field,
+                    "before": change.before,
+                    "after": change.after,
+                    "effect": str(change.effect),
+                    "advice": change.advice,
+                    "text": str(change),
+                }
+                for change in diff(self.settings, settings)
+            ],
+        }
+
+    async def reload(self, *, owner: str) -> Json:
+        """Both supervisors (one process, or one for each unit) load the file anew."""
+        plan = await self.check_config(None)
+        if not plan["ok"]:
+            raise Refused("refused: the file has problems; the old configuration runs on", **plan)
+        pids = _supervisors(Path(self.settings.agent.run_dir))
+        if not pids:
+            raise Unavailable("no supervisor is there to load the file")
+        self._directord.journal.write("director.reload_ordered", owner=owner, generation=plan["generation"])
+        self._reloaded.clear()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+        try:
+            await asyncio.wait_for(self._reloaded.wait(), _RELOAD_S)
+        except TimeoutError:
+            raise Unavailable("the file was not taken within 5 s; see the agent's log") from None
+        return {"reloaded": plan["generation"], "changes": plan["changes"], "warnings": plan["warnings"]}
+
+
+def _supervisors(run_dir: Path) -> set[int]:
+    """The process ids in the locks of the run directory."""
+    pids = set()
+    for name in ("directord", "vrrpd"):
+        with contextlib.suppress(OSError, ValueError):
+            pids.add(int((run_dir / f"{name}.lock").read_text()))
+    return pids
