@@ -152,6 +152,7 @@ class ConnectionSync:
         self._is_master = False
         self._news_at = Instant(0)
         self._capture_complaint = ""
+        self._wants_reading = False
         self._send_errors: dict[int, int] = {}
 
     # Life
@@ -209,6 +210,10 @@ class ConnectionSync:
         """How often to push the kernel's buffer out: while it has much to say more often than configured."""
         is_busy = monotonic() - self._news_at < _BUSY
         return min(configured, _BUSY_NUDGE) if is_busy else configured
+
+    def read_again(self) -> None:
+        """Our kernel's master daemon was started anew: what happened meanwhile stands in its table alone."""
+        self._wants_reading = True
 
     def read_kernel(self) -> None:
         """Take what our kernel has sent up to now."""
@@ -464,6 +469,9 @@ class ConnectionSync:
                     await self._seed()
             elif lost := self._capture.take_lost():
                 self._journal.write("sync.capture_lost", datagrams=lost, action="reading the table")
+                self._wants_reading = True
+            if self._wants_reading:
+                self._wants_reading = False
                 await self._seed()
             self._tell_readiness()
 

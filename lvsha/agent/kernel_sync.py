@@ -7,13 +7,18 @@ directord lies between the two: the originals wait in the run directory.
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lvsha.agent.journal import Journal
 from lvsha.core.errors import KernelError
+from lvsha.core.instant import SECOND
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.private_link import PRIVATE_INTERFACE, ensure_private_link, remove_private_link
+from lvsha.io.procfs import udp_sockets
+from lvsha.io.reactor import monotonic
 from lvsha.io.rtnl import RouteSocket
 from lvsha.io.sockets import NudgeSocket
 from lvsha.io.sysctl import read_sysctl, write_sysctl
@@ -29,13 +34,28 @@ from lvsha.sync.daemon import (
     desired_sysctls,
     plan_daemons,
 )
+from lvsha.sync.governor import ONE_ENTRY, ApplyTuning, Counters, Governor, SyncTuned, Tuning
+from lvsha.sync.mirror import Mirror
 from lvsha.sync.nudge import nudge_packets
-from lvsha.sync.settings import SyncSettings
+from lvsha.sync.settings import SyncSettings, Transport
+from lvsha.wire.ipvs_sync.names import DEFAULT_GROUP
 
 _WATCH_INTERVAL_S = 1.0
 _FLUSH_S = 0.03
 """From a nudge until the kernel has sent: 20 ms and a little (measured 22-28 ms on Linux 6.1)."""
 _SYSCTL = "net.ipv4.vs."
+
+
+class Announced(Protocol):
+    """Who reads what our kernel announces."""
+
+    @property
+    def mirror(self) -> Mirror: ...
+
+    def read_again(self) -> None:
+        """The kernel did not announce anything for a moment: read its table."""
+
+
 _AUTOMATIC = {(name, "1", "2") for name in ("drop_entry", "drop_packet", "secure_tcp")}
 """The kernel itself makes 2 of 1 while memory is short: no drift."""
 
@@ -55,25 +75,33 @@ class KernelSync:
         self._packets = nudge_packets()
         self._nudger: NudgeSocket | None = None
         self._said: set[str] = set()
+        self._announced: Announced | None = None
+        self._governor = self._new_governor()
         self._drifted: dict[str, str] = {}
         """What was found in the place of our values, so that each is told once."""
 
     # Life
 
+    def follow(self, announced: Announced | None) -> None:
+        """Tune the daemons to what this reader measures; None: there is none."""
+        self._announced = announced
+
     def start(self) -> None:
         """Tune, then run the daemons. A daemon that cannot start is said and tried again by ``watch``."""
         if self._settings is None:
             return
-        self._tune(desired_sysctls(self._settings))
+        self._tune(self._sysctls())
         self._nudger = NudgeSocket()
         self._settle()
 
     def reconfigure(self, settings: SyncSettings | None) -> None:
-        self._settings = settings
+        if settings != self._settings:
+            self._settings = settings
+            self._governor = self._new_governor()
         if settings is None:
             self.stop()
         else:
-            self._tune(desired_sysctls(settings))
+            self._tune(self._sysctls())
             if self._nudger is None:
                 self._nudger = NudgeSocket()
             self._settle()
@@ -106,8 +134,56 @@ class KernelSync:
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             if self._settings is not None:
-                self.repair_sysctls(desired_sysctls(self._settings))
+                await self._govern()
+                self.repair_sysctls(self._sysctls())
                 self._settle()
+
+    # Tuned while it runs
+
+    def _new_governor(self) -> Governor:
+        settings = self._settings
+        if settings is None:
+            return Governor(Tuning(), governs=frozenset())
+        governs = {
+            "maxlen": settings.maxlen == ONE_ENTRY and settings.transport is Transport.RELAY,
+            "refresh": "sync_refresh_period" not in settings.sysctls,
+            "buffer": "sync_sock_size" not in settings.sysctls,
+        }
+        return Governor(Tuning(), governs=frozenset(name for name, ours in governs.items() if ours))
+
+    def _tuned(self) -> SyncSettings:
+        """The settings, with what the governor has found."""
+        assert self._settings is not None, "without settings nothing is tuned"
+        tuning, settings = self._governor.tuning, self._settings
+        if tuning == Tuning():
+            return settings
+        sysctls = {"sync_refresh_period": str(tuning.refresh_s), "sync_sock_size": str(tuning.buffer)}
+        maxlen = tuning.maxlen if settings.maxlen == ONE_ENTRY else settings.maxlen
+        return replace(settings, maxlen=maxlen, sysctls={**sysctls, **settings.sysctls})
+
+    def _sysctls(self) -> dict[str, str]:
+        return desired_sysctls(self._tuned())
+
+    async def _govern(self) -> None:
+        """Look at the figures, and do what follows."""
+        assert self._settings is not None, "only what runs is tuned"
+        mirror = self._announced.mirror if self._announced is not None else None
+        where = (self._settings.group or IPv4Address(DEFAULT_GROUP), self._settings.port)
+        counters = Counters(
+            heard=mirror.heard if mirror is not None else 0,
+            passed_on=mirror.passed_on if mirror is not None else 0,
+            drops=sum(row.drops for row in udp_sockets() if (row.address, row.port) == where),
+        )
+        before = self._governor.tuning
+        for output in self._governor.on_counters(counters, monotonic()):
+            if isinstance(output, SyncTuned):
+                self._journal.record("sync", output)
+            elif isinstance(output, ApplyTuning):
+                await self.flush()  # what waits in a daemon that is stopped is thrown away
+                if mirror is not None:
+                    mirror.window = output.tuning.refresh_s * SECOND
+                self._tune(self._sysctls())
+                self._settle(restart=before.buffer != output.tuning.buffer)
 
     # The nudge
 
@@ -151,12 +227,20 @@ class KernelSync:
                 }
                 for daemon in running
             ],
+            "tuning": {
+                "maxlen": self._governor.tuning.maxlen,
+                "refresh_s": self._governor.tuning.refresh_s,
+                "buffer": self._governor.tuning.buffer,
+                "changes_per_s": round(self._governor.news_per_s, 1),
+                "echoes_per_s": round(self._governor.echoes_per_s, 1),
+                "reason": self._governor.reason,
+            },
             "missing": [role for role in wanted if role not in {daemon.role.value for daemon in running}],
         }
 
     # Within
 
-    def _settle(self) -> None:
+    def _settle(self, *, restart: bool = False) -> None:
         assert self._settings is not None, "nothing to settle without settings"
         if self._settings.interface == PRIVATE_INTERFACE:
             try:
@@ -171,12 +255,16 @@ class KernelSync:
         try:
             found = [_from_kernel(daemon) for daemon in self._ipvs.daemons()]
             stale = bool(found) and bool(known) and known != identity
-            steps = plan_daemons(desired_daemons(self._settings), found, stale=stale)
+            wanted = desired_daemons(self._tuned())
+            steps = plan_daemons(() if restart else wanted, found, stale=stale)
+            steps += plan_daemons(wanted, ()) if restart else []
             for step in steps:
                 if isinstance(step, StopSyncDaemon):
                     self._ipvs.stop_daemon(KernelRole(step.role.value))
                 elif isinstance(step, StartSyncDaemon):
                     self._ipvs.start_daemon(_to_kernel(step.daemon))
+                    if self._announced is not None:
+                        self._announced.read_again()
                     self._journal.write(
                         "sync.daemon_started", role=step.daemon.role, interface=step.daemon.interface
                     )

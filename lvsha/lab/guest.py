@@ -79,6 +79,8 @@ class GuestRequest:
     """The guest is ended after this long."""
     memory: str = "1G"
     """Of a user-mode guest, as its ``mem=`` takes it."""
+    kernel_words: tuple[str, ...] = ()
+    """On the command line of a user-mode guest: options of modules, for instance."""
     interactive: bool = False
     """Connect the guest to our terminal."""
     keep: tuple[str, ...] = ()
@@ -207,6 +209,7 @@ def _run_user_mode(folder: Path, request: GuestRequest, output: IO[bytes] | None
             "rw",
             "quiet",
             f"mem={request.memory}",
+            *request.kernel_words,
             f"uml_dir={folder}",
             "umid=guest",
             f"init={sys.executable}",

@@ -13,7 +13,7 @@ from typing import Any
 from lvsha.lab.errors import LabError
 from lvsha.lab.guest import GuestRequest, Kernel, run_session, session
 from lvsha.lab.report import progress
-from lvsha.lab.scenario import play
+from lvsha.lab.scenario import kernel_words, play
 from lvsha.lab.settings import RunSettings
 from lvsha.lab.stage import Stage
 from lvsha.lab.story import Story
@@ -66,6 +66,7 @@ def send(
         argv=(sys.executable, "-m", "lvsha.lab.play"),
         limit_s=limit_s,
         memory=memory,
+        kernel_words=tuple(sorted({word for run in orders.runs for word in kernel_words(run.scenario)})),
         interactive=interactive,
         keep=tuple(word for word in orders.command if word.startswith("/")),
     )

@@ -57,10 +57,13 @@ class Connections:
         rounds: int,
         timeout_s: float,
         sources: Sequence[str] = (),
+        *,
+        until_error: bool = False,
     ) -> dict[str, Any]:
         """Open ``count`` connections one after another; each makes ``rounds`` round trips at once.
 
-        With ``sources`` they are UDP, from these addresses in turn.
+        With ``sources`` they are UDP, from these addresses in turn; with ``until_error`` the first that
+        fails is the last.
         """
         errors: Counter[str] = Counter()
         servers: Counter[str] = Counter()
@@ -80,6 +83,8 @@ class Connections:
                     connection.server = connection.sock.recv(256).partition(b" ")[0].decode()
             except OSError as error:
                 errors[error_name(error)] += 1
+                if until_error:
+                    break
                 continue
             connection.sock.setblocking(False)
             servers[connection.server] += 1

@@ -42,6 +42,11 @@ def summary(name: str) -> str:
     return str(_module(name).SUMMARY)
 
 
+def kernel_words(name: str) -> tuple[str, ...]:
+    """What a user-mode guest's kernel must be told for this scenario."""
+    return tuple(getattr(_module(name), "KERNEL", ())) if name in names() else ()
+
+
 def _module(name: str) -> Any:
     if name not in names():
         raise LabError(f"there is no scenario {name!r}: {', '.join(names())}")

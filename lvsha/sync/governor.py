@@ -3,8 +3,9 @@
 Three things cost, and each has its remedy:
 
 * **Many new connections.** With one entry a message (``maxlen`` 44) a connection is
-  announced at once, but a message costs 20 us to read. At some thousands a second a full
-  message fills by itself in a few milliseconds: then the kernel's 1,472 costs a tenth.
+  announced at once, but a message costs 20 us to read. At some thousands a second eight
+  fill one in a millisecond: then a message holds eight, and costs an eighth. Not more: the
+  eight entries of a nudge (``sync.nudge``) must always push a part-filled message out.
 * **Many busy connections.** Each is announced every ``sync_refresh_period``, and says
   nothing new: that period grows, up to a minute.
 * **A socket that drops.** The backup daemon's buffer doubles, up to 64 MiB.
@@ -28,7 +29,7 @@ from lvsha.core.instant import SECOND, Instant, after, to_seconds
 from lvsha.core.machine import Action, Event, Output
 
 ONE_ENTRY: Final = 44
-FULL_MESSAGE: Final = 1472
+EIGHT_ENTRIES: Final = 8 + 8 * 36
 REFRESH_LEAST: Final = 10
 REFRESH_MOST: Final = 60
 BUFFER_LEAST: Final = 8 << 20
@@ -141,7 +142,7 @@ class Governor:
         if "maxlen" not in self._governs:
             return []
         verdict = self._news.look(self.news_per_s, high=MANY_NEWS, low=FEW_NEWS, now=now)
-        wanted = {1: FULL_MESSAGE, -1: ONE_ENTRY}.get(verdict, self.tuning.maxlen)
+        wanted = {1: EIGHT_ENTRIES, -1: ONE_ENTRY}.get(verdict, self.tuning.maxlen)
         return self._change(maxlen=wanted, reason=f"{self.news_per_s:.0f} changes a second")
 
     def _on_echo(self, now: Instant) -> list[SyncTuned]:

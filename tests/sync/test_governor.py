@@ -7,7 +7,7 @@ from lvsha.core.machine import Output
 from lvsha.sync.governor import (
     BUFFER_LEAST,
     BUFFER_MOST,
-    FULL_MESSAGE,
+    EIGHT_ENTRIES,
     ONE_ENTRY,
     REFRESH_LEAST,
     REFRESH_MOST,
@@ -48,8 +48,8 @@ def test_many_new_connections_fill_messages_and_few_do_not() -> None:
     assert bench.feed(3, news=10_000) == []
     (event, action) = bench.feed(1, news=10_000)
 
-    assert event == SyncTuned("maxlen", ONE_ENTRY, FULL_MESSAGE, "10000 changes a second")
-    assert action == ApplyTuning(Tuning(maxlen=FULL_MESSAGE))
+    assert event == SyncTuned("maxlen", ONE_ENTRY, EIGHT_ENTRIES, "10000 changes a second")
+    assert action == ApplyTuning(Tuning(maxlen=EIGHT_ENTRIES))
     assert bench.feed(60, news=10_000) == []
 
 
@@ -68,7 +68,7 @@ def test_what_was_changed_comes_back_after_a_long_calm_only() -> None:
     assert bench.feed(120, news=10) == []
     (event, _) = bench.feed(1, news=10)
 
-    assert event == SyncTuned("maxlen", FULL_MESSAGE, ONE_ENTRY, "10 changes a second")
+    assert event == SyncTuned("maxlen", EIGHT_ENTRIES, ONE_ENTRY, "10 changes a second")
 
 
 def test_echoes_lengthen_the_refresh_period_up_to_its_bound() -> None:
