@@ -12,11 +12,12 @@ Rule 1: a result that contradicts the state is a suspicion, and only a row of
 them is a verdict. While there is a suspicion the next probe comes after
 ``fast_interval``, else after ``interval``.
 
-Rule 2: a realserver is not failed by our own lateness. A bad result that
-depends on time (a time-out, a connection that the other side gave up) and that
-was measured while our loop was late says nothing; it is asked again at once.
-Five such results in a row are counted after all: a director that is late for
-ever must not keep the dead in service.
+Rule 2: a realserver is not failed by our own lateness. A probe waits as much
+longer as its loop was late, up to a limit, so a time-out says what it should.
+Beyond that limit, and where the other side gave the connection up while we were
+late, a bad result says nothing; it is asked again at once. Five such results in
+a row are counted after all: a director that is late for ever must not keep the
+dead in service.
 
 Rule 3: a probe that never comes back (its worker died) is given up by a guard
 and counts like rule 2's.
@@ -25,6 +26,7 @@ and counts like rule 2's.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvsha.checker.lag import CREDIT_LIMIT
 from lvsha.checker.result import ProbeResult, Reason, Timings
 from lvsha.checker.settings import CheckKind, CheckSettings, Initial
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after
@@ -108,8 +110,8 @@ class CheckWarned(Event):
     warning: str
 
 
-TIME_DEPENDENT = frozenset({Reason.TIMEOUT, Reason.CLOSED, Reason.RESET})
-"""Bad results that a late loop can produce from a good realserver."""
+IMPATIENT = frozenset({Reason.CLOSED, Reason.RESET})
+"""Bad results that a late loop can produce from a good realserver that has a time-out of its own."""
 
 _NOTHING_MORE = ProbeResult(ok=True)[6:]
 """No weight, no share, no warning."""
@@ -355,8 +357,10 @@ class Check:
         return self._start.copy()
 
     def _is_doubtful(self, result: ProbeResult, guarded: bool) -> bool:
-        tolerance = max(self.settings.timeout // 4, 20 * MILLISECOND)
-        return guarded or (result.reason in TIME_DEPENDENT and result.lag > tolerance)
+        timeout = self.settings.timeout
+        if result.reason is Reason.TIMEOUT:
+            return guarded or result.lag > CREDIT_LIMIT * timeout
+        return guarded or (result.reason in IMPATIENT and result.lag > max(timeout // 4, 20 * MILLISECOND))
 
     def _interval(self) -> int:
         if not self.proven or (self.failures > 0 if self.up else self.successes > 0):

@@ -41,6 +41,9 @@ NOTICEABLE = 5 * MILLISECOND
 CALM = 5 * SECOND
 """On time for this long makes it recover."""
 
+CREDIT_LIMIT = 4
+"""Our lateness prolongs a time-out to at most this many times itself on top."""
+
 WINDOW = 10 * SECOND
 
 _BUCKETS = 48

@@ -19,6 +19,7 @@ from lvsha.checker.check import (
     StartProbe,
     start_spread,
 )
+from lvsha.checker.lag import CREDIT_LIMIT
 from lvsha.checker.result import ProbeResult, Reason
 from lvsha.checker.settings import CheckKind, CheckSettings, Initial
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after
@@ -220,7 +221,7 @@ def test_first_probes_of_many_targets_spread_but_never_beyond_an_interval() -> N
     assert check.deadline == START + SECOND // 2
 
 
-LATE = SILENT._replace(lag=400 * MILLISECOND)
+LATE = SILENT._replace(lag=CREDIT_LIMIT * SETTINGS.timeout + 1)
 
 
 def test_result_measured_by_a_late_loop_does_not_fail_a_realserver() -> None:
@@ -232,6 +233,23 @@ def test_result_measured_by_a_late_loop_does_not_fail_a_realserver() -> None:
     assert check.up
     assert check.failures == 0
     assert run(check, GOOD) == []
+
+
+def test_time_out_that_was_prolonged_by_all_our_lateness_counts() -> None:
+    check = proven_up(replace(SETTINGS, fall=1))
+
+    run(check, SILENT._replace(lag=CREDIT_LIMIT * SETTINGS.timeout))
+
+    assert not check.up
+
+
+@pytest.mark.parametrize("reason", [Reason.CLOSED, Reason.RESET])
+def test_realserver_that_lost_patience_with_a_late_loop_is_not_failed(reason: Reason) -> None:
+    check = proven_up(replace(SETTINGS, fall=1))
+
+    run(check, SILENT._replace(reason=reason, lag=SETTINGS.timeout // 4 + 1))
+
+    assert check.up
 
 
 def test_doubtful_result_is_asked_again_soon() -> None:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-from lvsha.checker.lag import LagMeter
+from lvsha.checker.lag import CREDIT_LIMIT, LagMeter
 from lvsha.checker.probes.dialogue import Dialogue, Step, Verdict
 from lvsha.checker.result import ProbeResult, Reason, Timings
 from lvsha.checker.settings import TlsOptions
@@ -37,9 +37,6 @@ from lvsha.io.probes.tls import Contexts, TlsFailure, TlsStream
 
 TICK = 10 * MILLISECOND
 """The wheel's grid: a deadline passes up to this much late."""
-
-CREDIT_LIMIT = 4
-"""Our lateness prolongs a time-out to at most this many times itself on top."""
 
 _READ_SIZE = 64 * 1024
 _READS_PER_EVENT = 4
