@@ -289,7 +289,8 @@ class Supervisor:
                 delay = min(delay, 0.5)
             retry.at = now + delay
             self.journal.write("agent.worker_died", worker=name, pid=child.pid, how=how, restart_in_s=delay)
-        for spec in self.specs:
+        # A spare needs a word, and a fork takes long: one must not wait for the other.
+        for spec in sorted(self.specs, key=lambda spec: spec.name not in self._spares):
             pending = self._retries.get(spec.name)
             if spec.name not in self._children and pending and time.monotonic() >= pending.at:
                 pending.at = 0.0

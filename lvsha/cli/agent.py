@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     from lvsha.cli import config_file
     from lvsha.config.load import Loader
     from lvsha.config.settings import Settings
-    from lvsha.io.realtime import own_memory
+    from lvsha.io.realtime import get_ready, run_ahead
 
     loader = Loader()
 
@@ -81,10 +81,11 @@ def main(argv: list[str]) -> int:
         return 1
     specs: tuple[WorkerSpec, ...] = (
         WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
-        WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S, warm=own_memory),
+        WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S, warm=get_ready),
     )
     if arguments.only:
         specs = tuple(spec for spec in specs if spec.name == arguments.only)
+    run_ahead()  # a worker's death waits for nobody
     gc.collect()
     gc.freeze()  # what is loaded now is shared with the workers and never collected again
     supervisor = Supervisor(
