@@ -4,12 +4,17 @@ directord answers HTTP on its Unix socket. While it is away, vrrpd answers for i
 part on its own (``agent.ipc``).
 """
 
+import argparse
 import http.client
 import json
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lvsha.agent.ipc import LineBuffer, encode
 from lvsha.core.errors import LvshaError
@@ -17,6 +22,8 @@ from lvsha.director.status import without_directord
 
 DEFAULT_RUN_DIR = "/run/lvsha"
 _TIMEOUT_S = 5.0
+_STREAM_S = 60.0
+"""The agent says something at least every 15 s."""
 
 
 class AgentUnreachable(LvshaError):
@@ -42,6 +49,152 @@ class AgentRefused(LvshaError):
         self.answer = answer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """Which agent to ask: the one on this machine, or (``url``) one over TLS."""
+
+    run_dir: str = DEFAULT_RUN_DIR
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
+    ca: str | None = None
+    """A file of certificates to trust besides the system's."""
+    certificate: str | None = None
+    """Ours, with its key in the same file."""
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Agent":
+        """By the options of ``add_agent_options`` and the environment."""
+        token = os.environ.get("LVSHA_TOKEN")
+        if arguments.url and arguments.token_file:
+            try:
+                token = Path(arguments.token_file).read_text().strip()
+            except OSError as error:
+                raise SystemExit(f"lvsha: {arguments.token_file}: {error.strerror}") from None
+        return cls(
+            run_dir=arguments.run_dir,
+            url=arguments.url,
+            token=token,
+            ca=arguments.ca,
+            certificate=arguments.certificate,
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> Any:
+        """The answer's JSON; ``body`` goes as JSON.
+
+        Raises:
+            AgentRefused: nothing has changed, and why.
+            AgentUnreachable: no agent, no permission, or no answer; the text says what to do.
+        """
+        with self._request(method, path, body, {}, timeout_s) as response:
+            try:
+                answer = json.loads(response.read())
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise AgentUnreachable(f"the agent on {self} gave no answer: {error}") from None
+        if response.status == 409:
+            raise AgentRefused(answer)
+        if response.status >= 400:
+            raise AgentUnreachable(str(answer.get("error", f"HTTP status {response.status}")))
+        return answer
+
+    def stream(self, path: str, last_id: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Server-sent events: kind, id, data; ends when the agent ends.
+
+        Raises:
+            AgentUnreachable: as ``ask``.
+        """
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        with self._request("GET", path, None, headers, _STREAM_S) as response:
+            if response.status != 200:
+                raise AgentUnreachable(f"the agent on {self} answers {response.status} {response.reason}")
+            found: dict[str, str] = {}
+            try:
+                for line in response:
+                    name, _, value = line.decode().rstrip("\n").partition(": ")
+                    if name:
+                        found[name] = value
+                    elif "event" in found:
+                        yield found["event"], found.get("id", ""), json.loads(found["data"])
+                        found = {}
+            except (OSError, ValueError, http.client.HTTPException):
+                return
+
+    @contextmanager
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: dict[str, str],
+        timeout_s: float,
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = self._connection(timeout_s)
+        data = json.dumps(body).encode() if body is not None else None
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        if self.url and self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        try:
+            try:
+                connection.request(method, path, data, headers)
+                response = connection.getresponse()
+            except FileNotFoundError:
+                raise AgentUnreachable(
+                    f"no agent runs here ({self} does not exist); start it with "
+                    "`systemctl start lvsha.target` or `lvsha agent -f FILE`, or name its --run-dir"
+                ) from None
+            except PermissionError:
+                raise AgentUnreachable(f"you may not open {self}; try as root or in its group") from None
+            except ConnectionRefusedError:
+                raise AgentUnreachable(
+                    f"directord on {self} is dead or just starting; "
+                    "`systemctl status lvsha-directord` says which, and why"
+                ) from None
+            except (OSError, http.client.HTTPException) as error:
+                raise AgentUnreachable(f"the agent on {self} gave no answer: {error}") from None
+            yield response
+        finally:
+            connection.close()
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self.url is None:
+            return _UnixConnection(str(self), timeout_s)
+        import ssl
+
+        parts = urlsplit(self.url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise AgentUnreachable(
+                f"{self.url} is no address of an agent: write https://lb1.example.net:9443"
+            )
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.certificate:
+                context.load_cert_chain(self.certificate)
+            port = parts.port or 9443
+        except (OSError, ValueError) as error:
+            raise AgentUnreachable(f"TLS to {self.url} is not possible: {error}") from None
+        return http.client.HTTPSConnection(parts.hostname, port, timeout=timeout_s, context=context)
+
+    def __str__(self) -> str:
+        return self.url or str(Path(self.run_dir) / "directord.sock")
+
+
+def add_agent_options(parser: argparse.ArgumentParser) -> None:
+    """Which agent: the same words for every verb."""
+    group = parser.add_argument_group("which director")
+    group.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
+    group.add_argument("--url", "--peer", metavar="URL", help="another director's API: https://lb2:9443")
+    group.add_argument("--token-file", metavar="FILE", help="of --url; or the environment's LVSHA_TOKEN")
+    group.add_argument("--ca", metavar="FILE", help="of --url: certificates to trust")
+    group.add_argument("--certificate", metavar="FILE", help="of --url: our certificate and its key")
+
+
 def ask(
     run_dir: str,
     method: str,
@@ -50,73 +203,52 @@ def ask(
     body: Mapping[str, Any] | None = None,
     timeout_s: float = _TIMEOUT_S,
 ) -> Any:
-    """The answer's JSON; ``body`` goes as JSON.
-
-    Raises:
-        AgentRefused: nothing has changed, and why.
-        AgentUnreachable: no agent, no permission, or no answer; the text says what to do.
-    """
-    socket_path = Path(run_dir) / "directord.sock"
-    connection = _UnixConnection(str(socket_path), timeout_s)
-    try:
-        data = json.dumps(body).encode() if body is not None else None
-        connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    except FileNotFoundError:
-        raise AgentUnreachable(
-            f"no agent runs here ({socket_path} does not exist); start it with "
-            "`systemctl start lvsha.target` or `lvsha agent -f FILE`, or name its --run-dir"
-        ) from None
-    except PermissionError:
-        raise AgentUnreachable(f"you may not open {socket_path}; try as root or in the group lvsha") from None
-    except ConnectionRefusedError:
-        raise AgentUnreachable(
-            f"directord on {socket_path} is dead or just starting; "
-            "`systemctl status lvsha-directord` says which, and why"
-        ) from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise AgentUnreachable(f"the agent on {socket_path} gave no answer: {error}") from None
-    finally:
-        connection.close()
-    if response.status == 409:
-        raise AgentRefused(answer)
-    if response.status >= 400:
-        raise AgentUnreachable(str(answer.get("error", f"HTTP status {response.status}")))
-    return answer
+    """``Agent.ask`` of the agent on this machine."""
+    return Agent(run_dir=run_dir).ask(method, path, body=body, timeout_s=timeout_s)
 
 
-def ask_status(run_dir: str) -> Any:
+def ask_status(agent: Agent | str) -> Any:
     """The status as ``director.status`` describes it, as far as the living processes know it.
+
+    ``agent``: or the run directory of the one on this machine.
 
     Raises:
         AgentUnreachable: neither answers.
     """
+    agent = Agent(run_dir=agent) if isinstance(agent, str) else agent
     try:
-        return ask(run_dir, "GET", "/v1/status")
+        return agent.ask("GET", "/v1/status")
     except AgentUnreachable as why:
+        if agent.url is not None:
+            raise
+        run_dir = agent.run_dir
         with _vrrpd(run_dir, why) as vrrpd:
             return without_directord(_next_status(vrrpd, why), str(why))
 
 
-_ROLE_S = 120.0
+ROLE_S = 120.0
 """A switchover waits for the connections, as long as the agent's switchover_deadline."""
 
 
-def order_role(run_dir: str, kind: str, *, force: bool = False) -> None:
-    """``release`` or ``resume``; vrrpd takes the order itself while directord is away.
+def order_role(agent: Agent | str, kind: str, *, body: Mapping[str, Any] | None = None) -> Any:
+    """``switchover`` or ``resume``; vrrpd takes the order itself while directord is away.
 
     Raises:
-        AgentRefused: a release would lose connections.
+        AgentRefused: a switchover would lose connections.
         AgentUnreachable: nobody took it.
     """
+    agent = Agent(run_dir=agent) if isinstance(agent, str) else agent
     try:
-        ask(run_dir, "POST", f"/v1/{kind}" + ("?force=1" if force else ""), timeout_s=_ROLE_S)
+        return agent.ask("POST", f"/v1/{kind}", body=body or {}, timeout_s=ROLE_S)
     except AgentUnreachable as why:
-        with _vrrpd(run_dir, why) as vrrpd:
-            vrrpd.sendall(encode({"type": kind}))
+        if agent.url is not None or (body or {}).get("at") is not None or (body or {}).get("cancel"):
+            raise
+        order = "release" if kind == "switchover" else kind
+        with _vrrpd(agent.run_dir, why) as vrrpd:
+            vrrpd.sendall(encode({"type": order}))
             vrrpd.sendall(encode({"type": "get"}))
             _next_status(vrrpd, why)
+        return {"ordered": order}
 
 
 def _vrrpd(run_dir: str, why: AgentUnreachable) -> socket.socket:

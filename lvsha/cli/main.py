@@ -14,8 +14,20 @@ from lvsha import __version__
 VERBS: dict[str, str] = {
     "agent": "run a director",
     "status": "show what a director does and whether all is well",
+    "drain": "give a realserver no new connections, and take it out when the old ones have ended",
+    "undrain": "take a drain back",
+    "weight": "another weight than the configured one",
+    "disable": "give a realserver no new connections until enable",
+    "enable": "take a disable back",
+    "maintenance": "a realserver or this director is being worked at, or no longer",
     "switchover": "hand the addresses to the other director",
-    "resume": "take part in VRRP again after a switchover",
+    "pause": "hand over and take no part in VRRP, also after a restart",
+    "resume": "take part in VRRP again",
+    "explain": "why a weight or a role is what it is",
+    "history": "what changed, when, and why",
+    "events": "what happens, as it happens",
+    "reload": "load the configuration anew, after showing what that does",
+    "token": "make a token for the API over TCP",
     "config": "check, show, compare and convert configurations",
     "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",
@@ -26,7 +38,10 @@ VERBS: dict[str, str] = {
 }
 """In the order of ``lvsha --help``."""
 
-_MODULES = {"switchover": "role", "resume": "role"}
+_MODULES = {"switchover": "role", "resume": "role"} | dict.fromkeys(
+    ("drain", "undrain", "weight", "disable", "enable", "maintenance", "pause"), "operate"
+)
+"""The module where it has another name than the verb; it is then told the verb."""
 
 
 def usage() -> str:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from lvsha.cli.client import DEFAULT_RUN_DIR, AgentUnreachable, ask_status
+from lvsha.cli.client import Agent, AgentUnreachable, add_agent_options, ask_status
+from lvsha.cli.words import clock, span
 
 SUMMARY = "show what a director does and whether all is well"
 
@@ -70,6 +71,8 @@ def _service(service: Json) -> list[str]:
         else:
             whose = " (our side)" if check["ours"] else ""
             said = f"{check['reason']}{whose}: {check['detail']}, {ago(check['ago_s'])} ago"
+        if orders := destination.get("orders"):
+            said = f"{_orders(destination, orders)}; {said}"
         weight = destination["kernel_weight"]
         shown = "-" if weight is None else str(weight)
         if weight is not None and weight != destination["configured_weight"]:
@@ -86,6 +89,30 @@ def _service(service: Json) -> list[str]:
             )
         )
     return lines + _table(rows, indent="    ")
+
+
+def _orders(destination: Json, orders: Sequence[str]) -> str:
+    """What an operator ordered of it: ``draining: 12 left, about 3 min``."""
+    words = [order for order in orders if order != "drain"]
+    if drain := destination["drain"]:
+        if drain["phase"] == "draining":
+            words.insert(0, f"draining: {drain['connections']} left, about {span(drain['eta_s'])}")
+        else:
+            words.insert(0, drain["phase"])
+    return ", ".join(words)
+
+
+def _overrides(overrides: Sequence[Json]) -> list[str]:
+    lines = []
+    for each in overrides:
+        weight = f" {each['weight']}" if each["weight"] is not None else ""
+        until = f" until {clock(each['expires_at'])}" if each["expires_at"] is not None else ""
+        why = f": {each['reason']}" if each["reason"] else ""
+        since = clock(each["set_at"])
+        lines.append(
+            f"  {each['kind']}{weight} {each['target']} by {each['owner'] or '?'} at {since}{until}{why}"
+        )
+    return lines
 
 
 def _relay(relay: Json) -> list[str]:
@@ -131,6 +158,10 @@ def render(status: Json) -> str:
             lines += _relay(relay)
     for service in status["services"]:
         lines += ["", *_service(service)]
+    if overrides := status.get("overrides"):
+        lines += ["", "  ordered:", *_overrides(overrides)]
+    if planned := status.get("switchover_at"):
+        lines += ["", f"  a switchover is planned for {clock(planned)}"]
     foreign = status["foreign_services"]
     if foreign:
         lines += [
@@ -149,12 +180,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="the whole status as one JSON object")
     parser.add_argument("--watch", action="store_true", help="refresh until interrupted")
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="of --watch, seconds (1)")
-    parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
+    add_agent_options(parser)
     arguments = parser.parse_args(argv)
     if arguments.watch:
         return _watch(arguments)
     try:
-        status = ask_status(arguments.run_dir)
+        status = ask_status(Agent.of(arguments))
     except AgentUnreachable as error:
         print(f"lvsha status: {error}", file=sys.stderr)
         return 1
@@ -166,7 +197,7 @@ def _watch(arguments: argparse.Namespace) -> NoReturn:
     """Until interrupted; an agent that is away may come back."""
     while True:
         try:
-            status = ask_status(arguments.run_dir)
+            status = ask_status(Agent.of(arguments))
         except AgentUnreachable as error:
             status = {"ok": False, "problems": [str(error)]}
             text = f"lvsha status: {error}"
