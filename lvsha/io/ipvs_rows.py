@@ -9,6 +9,7 @@ from _collections_abc import Callable, Sequence
 from lvsha.io.netlink import GENERIC, NetlinkSocket
 from lvsha.wire import genl_ipvs
 from lvsha.wire.genl_ipvs import DestinationRow, ServiceRow, command
+from lvsha.wire.netlink import Layouts
 
 Failure = tuple[int, int, str]
 """Index of the request, errno, the kernel's words."""
@@ -25,6 +26,7 @@ class IpvsRows:
         self._netlink = connect() if connect else NetlinkSocket(GENERIC)
         self._services = genl_ipvs.service_layouts()
         self._destinations = genl_ipvs.destination_layouts()
+        self._plain = genl_ipvs.destination_layouts(counters=False)
         try:
             buffer, start, end = self._netlink.ask(genl_ipvs.CONTROLLER, genl_ipvs.family_request())
             self._family = genl_ipvs.family_number(buffer[start:end])
@@ -48,9 +50,15 @@ class IpvsRows:
 
     def destinations(self, service: ServiceRow) -> list[DestinationRow]:
         """In the kernel's order: the newest first."""
-        answers = self._netlink.dump(self._family, command(genl_ipvs.GET_DEST, service.identity()))
-        read = self._destinations.read
-        return [read(*answer) for answer in answers]
+        return self._read(self._destinations, service)
+
+    def plain_destinations(self, service: ServiceRow) -> list[DestinationRow]:
+        """The same without counters: most lists show none, and thousands of rows are half as large."""
+        return self._read(self._plain, service)
+
+    def _read(self, layouts: Layouts, service: ServiceRow) -> list[DestinationRow]:
+        request = command(genl_ipvs.GET_DEST, service.identity())
+        return [layouts.read(*answer) for answer in self._netlink.each(self._family, request)]
 
     def timeouts(self) -> tuple[int, int, int]:
         """TCP, TCP after FIN, UDP, in seconds."""

@@ -89,6 +89,7 @@ class NetlinkSocket:
         """Open and bind; ``endpoint`` takes the kernel's place in tests."""
         self._socket = endpoint or socket(AF_NETLINK, SOCK_RAW | _SOCK_CLOEXEC, protocol)
         self._sequence = 0
+        self.interrupted = False
         for forced, plain in ((_SO_SNDBUFFORCE, SO_SNDBUF), (_SO_RCVBUFFORCE, SO_RCVBUF)):
             try:
                 self._socket.setsockopt(SOL_SOCKET, forced, buffer)
@@ -261,25 +262,33 @@ class NetlinkSocket:
             NetlinkError: the kernel refused, or AnswersLost.
         """
         for _ in range(_DUMP_TRIES):
-            answers, interrupted = self._dump(kind, payload)
-            if not interrupted:
+            answers = list(self.each(kind, payload))
+            if not self.interrupted:
                 break
         return answers
 
-    def _dump(self, kind: int, payload: bytes) -> tuple[list[Answer], bool]:
+    def each(self, kind: int, payload: bytes) -> Iterator[Answer]:
+        """All objects of a table as they come, so that memory need not hold them all.
+
+        Take the last one before the next request; ``interrupted`` says then whether the
+        table changed meanwhile.
+
+        Raises:
+            NetlinkError: the kernel refused, or AnswersLost.
+        """
         sequence = self._send(kind, DUMP, payload)
-        answers: list[Answer] = []
-        interrupted = False
+        self.interrupted = False
         while True:
             buffer = self.receive()
             for answer, flags, number, start, end in messages(buffer):
                 if number != sequence:
                     continue
-                interrupted |= bool(flags & DUMP_INTR)
+                if flags & DUMP_INTR:
+                    self.interrupted = True
                 if answer in (DONE, ERROR):
                     code, text = acknowledgement(buffer, flags, start, end)
                     if code:
                         raise NetlinkError(code, text)
-                    return answers, interrupted
+                    return
                 if answer != NOOP:
-                    answers.append((buffer, start, end))
+                    yield buffer, start, end

@@ -263,7 +263,7 @@ def destination_identity(*, family: int, address: bytes, port: int) -> bytes:
     )
 
 
-def destination_layouts() -> Layouts:
+def destination_layouts(*, counters: bool = True) -> Layouts:
     """Reads the answers of GET_DEST into rows: the places are the ``DEST_*`` numbers."""
     leaves = [
         _leaf("s", bytes(16), _DEST, 1),
@@ -279,7 +279,7 @@ def destination_layouts() -> Layouts:
         _leaf("I", 0, _DEST, 7),
         _leaf("I", 0, _DEST, 8),
         _leaf("I", 0, _DEST, 9),
-        *_stats(_DEST),
+        *(_stats(_DEST) if counters else ()),
     ]
     return Layouts(leaves, skip=_GENL.size)
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from lvsha.io.netlink import CHUNK, GENERIC, AnswersLost, NetlinkError, NetlinkSocket, Request
+from lvsha.wire import genl_ipvs
 from lvsha.wire.netlink import ACK, DONE, DUMP_INTR, ERROR, message, messages
 
 
@@ -194,3 +195,38 @@ def test_a_dump_that_ends_in_an_error_is_one() -> None:
         netlink(Table(interruptions=0, code=errno.EPERM)).dump(28, b"")
 
     assert caught.value.errno == errno.EPERM
+
+
+def test_objects_come_one_by_one_and_the_end_says_whether_the_table_changed() -> None:
+    kernel = Table(interruptions=1)
+    ours = netlink(kernel)
+
+    objects = ours.each(28, b"")
+    buffer, start, end = next(objects)
+
+    assert buffer[start:end] == b"one."
+    assert len(kernel.waiting) == 1  # not yet read
+    assert [buffer[start:end] for buffer, start, end in objects] == [b"two.", b"tri."]
+    assert ours.interrupted
+
+
+def test_a_row_without_counters_is_the_head_of_one_with_them() -> None:
+    attributes = genl_ipvs.destination_attributes(
+        family=2,
+        address=bytes([10, 0, 0, 1]),
+        port=80,
+        method=3,
+        weight=7,
+        upper_threshold=9,
+        lower_threshold=2,
+        tun_type=0,
+        tun_port=0,
+        tun_flags=0,
+    )
+    payload = genl_ipvs.command(genl_ipvs.NEW_DEST, attributes)
+
+    plain = genl_ipvs.destination_layouts(counters=False).read(payload, 0, len(payload))
+
+    whole = genl_ipvs.destination_layouts().read(payload, 0, len(payload))
+    assert plain == whole[: genl_ipvs.DEST_COUNTERS]
+    assert plain[:6] == (bytes([10, 0, 0, 1]) + bytes(12), bytes([0, 80]), 3, 7, 9, 2)

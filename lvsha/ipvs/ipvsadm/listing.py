@@ -124,6 +124,11 @@ class Listing:
             yield self._service(row)
             yield from self._destinations(row, destinations(row))
 
+    @property
+    def counts(self) -> bool:
+        """Whether counters are printed."""
+        return self._first is not None
+
     def service_name(self, row: "ServiceRow") -> str:
         if row.fwmark:
             return f"FWM  {as_signed(row.fwmark)}" + (" IPv6" if row.family == AF_INET6 else "")
