@@ -172,7 +172,7 @@ class Connections:
                     answer = connection.sock.recv(4096)
                     if not answer:
                         connection.error = "EOF"
-                    elif not answer.startswith(connection.server.encode() + b" "):
+                    elif connection.server and not answer.startswith(connection.server.encode() + b" "):
                         connection.error = "MOVED"  # a datagram that another realserver has answered
                     elif not answer.endswith(b" " + question):
                         continue  # the answer to an older question, delivered late

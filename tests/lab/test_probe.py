@@ -1,5 +1,6 @@
 """The client counts who lives and names what the others died of; over loop-back."""
 
+import os
 import socket
 import struct
 import threading
@@ -107,3 +108,28 @@ def test_nobody_there_is_an_error_by_name() -> None:
     answer = Connections().open("127.0.0.1", port, 2, rounds=1, timeout_s=5.0)
 
     assert answer == {"opened": 0, "servers": {}, "errors": {"ECONNREFUSED": 2}}
+
+
+def test_a_connection_that_has_said_nothing_yet_may_be_answered_by_anybody(server: Server) -> None:
+    connections = Connections()
+    connections.open("127.0.0.1", server.port, 3, rounds=0, timeout_s=5.0)
+
+    assert connections.check(5.0)["survived"] == 3
+
+
+def test_a_load_counts_what_it_opened_and_goes_on_with_it(server: Server) -> None:
+    order, end = os.pipe()
+    kept = os.dup(0)
+    os.dup2(order, 0)
+    threading.Timer(0.2, lambda: os.write(end, b"{}\n")).start()
+    try:
+        connections = Connections()
+        answer = connections.load("127.0.0.1", server.port, 100)
+    finally:
+        os.dup2(kept, 0)
+        for fd in (kept, order, end):
+            os.close(fd)
+
+    assert answer["opened"] == answer["tried"] > 5
+    assert (answer["errors"], answer["unanswered"]) == ({}, 0)
+    assert connections.check(5.0)["survived"] == answer["opened"]

