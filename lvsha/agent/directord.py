@@ -44,6 +44,7 @@ from lvsha.director.drain import DrainEnded
 from lvsha.director.overrides import OverrideExpired, OverrideRemoved, OverrideSet
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.probes.runner import ProbeRunner
+from lvsha.io.probes.workers import ProbeWorkers
 from lvsha.io.reactor import monotonic
 from lvsha.ipvs.drift import drift
 from lvsha.ipvs.model import DesiredTable, Operation, RemoveService, Table
@@ -98,9 +99,10 @@ class Directord:
         self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
         self.operations = Operations(self, state_dir, load)
         self.director.generation = settings.generation
-        self.runner: ProbeRunner | None = None
+        self.runner: ProbeRunner | ProbeWorkers | None = None
         self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._armed: Instant | None = None
         self._wanted = asyncio.Event()
         self._stop = asyncio.Event()
         self._failing: set[str] = set()
@@ -116,7 +118,7 @@ class Directord:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_reader(self.control.fileno(), self._on_control)
-        self.runner = ProbeRunner(on_event=lambda event: self.journal.record("checker", event))
+        self.runner = self._make_runner()
         self.trackers = Trackers(
             send=self.vrrp.send,
             has_quorum=lambda name: view.quorum_met if (view := self.director.views().get(name)) else None,
@@ -182,7 +184,7 @@ class Directord:
             self.runner.close()
         if self._timer is not None:
             self._timer.cancel()  # no check begins any more
-            self._timer = None
+            self._timer = self._armed = None
         if self.control.closed:
             self.journal.write("director.left", reason="the supervisor is gone", kernel="left as it is")
             return
@@ -248,20 +250,34 @@ class Directord:
         self.operations.on_outputs(outputs)
         self._arm()
 
+    def _make_runner(self) -> ProbeRunner | ProbeWorkers:
+        def on_event(event: Output) -> None:
+            self.journal.record("checker", event)
+
+        workers = self.settings.agent.check_workers
+        return ProbeWorkers(workers, on_event) if workers else ProbeRunner(on_event)
+
     def _on_probe(self, check_id: str, result: ProbeResult) -> None:
-        self.perform(self.director.on_probe(check_id, result, monotonic()))
+        outputs = self.director.on_probe(check_id, result, monotonic())
+        if outputs:
+            self.perform(outputs)
+        else:
+            self._arm()
 
     def _arm(self) -> None:
         deadline = self.director.deadline
+        if deadline is not None and self._armed is not None and self._armed <= deadline:
+            return  # the timer finds nothing to do then, and arms again: less than a timer for each result
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._armed = deadline
         if deadline is not None:
             delay = max(0.0, to_seconds(deadline - monotonic()))
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer, deadline)
 
     def _on_timer(self, deadline: Instant) -> None:
-        self._timer = None
+        self._timer = self._armed = None
         self.perform(self.director.on_deadline(max(deadline, monotonic())))
 
     # The kernel's table

@@ -16,6 +16,7 @@ from lvsha.checker.result import ProbeResult
 from lvsha.checker.settings import CheckKind, CheckSettings, PingOptions
 from lvsha.core.instant import to_seconds
 from lvsha.io.probes.runner import ProbeRunner
+from lvsha.io.probes.workers import ProbeWorkers
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.track import Debounce, TrackKind, TrackSettings
 
@@ -31,7 +32,7 @@ class Trackers:
         *,
         send: Callable[[Message], object],
         has_quorum: Callable[[str], bool | None],
-        runner: ProbeRunner,
+        runner: ProbeRunner | ProbeWorkers,
     ) -> None:
         """``has_quorum``: of a service by its name; None: there is none of that name."""
         self._send = send

@@ -31,6 +31,9 @@ class Reason(StrEnum):
     TOLD_DOWN = "told_down"
     """The realserver, or the operator's file, says that it is down."""
 
+    UNRESOLVABLE = "unresolvable"
+    """A name without an address. Only ``lvsha check run`` asks for names: a director is told addresses."""
+
     # Ours: the realserver may be well, but we cannot know
     BIND_FAILED = "bind_failed"
     NO_DESCRIPTORS = "no_descriptors"

@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "reload": "load the configuration anew, after showing what that does",
     "token": "make a token for the API over TCP",
     "config": "check, show, compare and convert configurations",
+    "check": "ask a realserver by hand as a director would, and see what checks cost",
     "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",
     "realserver": "prepare a realserver for DR, tunnels or NAT, and prove that it is ready",

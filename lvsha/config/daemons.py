@@ -241,6 +241,7 @@ class Daemons:
             on_stop=OnStop(agent.on_stop),
             record_file=agent.record_file,
             exclusive=agent.exclusive,
+            check_workers=agent.check_workers,
             drift_interval=agent.drift_interval,
         )
 

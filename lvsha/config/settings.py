@@ -70,6 +70,8 @@ class AgentSettings:
     """Where vrrpd writes every input of its virtual routers; None: nowhere."""
     exclusive: bool = False
     """True: IPVS services that the file does not name are removed. False: they are left alone."""
+    check_workers: int = 0
+    """Processes that make the probes; 0: directord does it itself."""
     drift_interval: int = 500 * MILLISECOND
     """How often the kernel's table is compared with the desired one."""
 

@@ -75,6 +75,9 @@ class Director:
         self._several: dict[Follower, RealServerSettings] = {}
         """The members that have more than one check."""
         self._pools: dict[str, Pool] = {}
+        self._pools_seen = False
+        """Whether ``_next_pool`` is what the pools say now."""
+        self._next_pool: Instant | None = None
         self._found = actual
         self.overrides = Overrides()
         self._drains = Drains()
@@ -105,9 +108,12 @@ class Director:
 
     def on_deadline(self, now: Instant) -> list[Output]:
         outputs = self._follow(self._fleet.on_deadline(now), now)
-        for pool in self._pools.values():
-            if pool.deadline is not None and pool.deadline <= now:
-                outputs += [*pool.on_deadline(now), ReconcileTable()]
+        due = self._pools_deadline()
+        if due is not None and due <= now:
+            self._pools_seen = False
+            for pool in self._pools.values():
+                if pool.deadline is not None and pool.deadline <= now:
+                    outputs += [*pool.on_deadline(now), ReconcileTable()]
         if self.overrides.deadline is not None and self.overrides.deadline <= now:
             outputs += self._after_orders(self.overrides.on_deadline(now), now)
         if self._drains.deadline is not None and self._drains.deadline <= now:
@@ -164,8 +170,15 @@ class Director:
             self._fleet.deadline,
             self.overrides.deadline,
             self._drains.deadline,
-            *(pool.deadline for pool in self._pools.values()),
+            self._pools_deadline(),
         )
+
+    def _pools_deadline(self) -> Instant | None:
+        """Worked out when a pool may have changed, not after each of ten thousand results."""
+        if not self._pools_seen:
+            self._pools_seen = True
+            self._next_pool = earliest(*(pool.deadline for pool in self._pools.values()))
+        return self._next_pool
 
     def desired(self) -> DesiredTable:
         """What the kernel should hold of ours."""
@@ -322,6 +335,7 @@ class Director:
             outputs += self._order_out(service, pool, now)
             pools[service.name] = pool
         self._pools = pools
+        self._pools_seen = False
         return outputs
 
     def _is_other(self, service: ServiceSettings, ordered: Mapping[Place, tuple[Override, ...]]) -> bool:
@@ -364,6 +378,7 @@ class Director:
         if not outputs:
             return []
         before, following = self._ordered, list(outputs)
+        self._pools_seen = False
         self._take_orders(now, {})
         for service in self.settings.services:
             if self._is_other(service, before):
@@ -383,6 +398,8 @@ class Director:
 
     def _follow(self, outputs: list[Output], now: Instant) -> list[Output]:
         """Take the checks' verdicts to the pools of those who follow them."""
+        if not outputs:
+            return outputs
         following: list[Output] = []
         for output in outputs:
             following.append(output)
@@ -399,6 +416,7 @@ class Director:
                 else:
                     changed = pool.on_weight(member, now, weight=output.weight, percent=output.percent)
                 if changed:
+                    self._pools_seen = False
                     following += [*changed, ReconcileTable()]
         return following
 

@@ -40,7 +40,13 @@ _PROBES: dict[Transport, Callable[[Engine, str, Prepared, Done], Probe]] = {
 class ProbeRunner:
     """Runs probes on the running event loop. ``on_event`` hears that our loop is late, or no longer."""
 
-    def __init__(self, on_event: Callable[[Output], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_event: Callable[[Output], None] | None = None,
+        *,
+        listen: Callable[[Prepared], Prepared] | None = None,
+    ) -> None:
+        self._listen = listen
         self._loop = asyncio.get_running_loop()
         self._engine = Engine()
         self._pinger = Pinger(self._engine)
@@ -89,6 +95,8 @@ class ProbeRunner:
                 self._engine.finish(done, check_id, result)
                 self._schedule()
                 return
+            if self._listen is not None:
+                prepared = self._listen(prepared)
             self._prepared[check_id] = prepared
         if is_plain and prepared.plain is not None:
             prepared = prepared.plain
@@ -205,9 +213,11 @@ class ProbeRunner:
         self._timer = self._loop.call_later(delay, self._on_timer)
 
 
-async def probe_once(settings: CheckSettings) -> ProbeResult:
-    """One probe by itself, for a command or a test."""
-    runner = ProbeRunner()
+async def probe_once(
+    settings: CheckSettings, *, listen: Callable[[Prepared], Prepared] | None = None
+) -> ProbeResult:
+    """One probe by itself, for a command or a test. ``listen``: see ``recorder``."""
+    runner = ProbeRunner(listen=listen)
     ended: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
 
     def done(check_id: str, result: ProbeResult) -> None:
