@@ -20,7 +20,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from lvsha.agent.journal import Journal, plain
 from lvsha.agent.links import InterfaceTable
 from lvsha.agent.recording import Recording
 from lvsha.config.settings import Settings
+from lvsha.core.addr import Address
 from lvsha.core.errors import ConfigErrors, DecodeError, KernelError
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant, after, earliest, to_seconds
 from lvsha.core.machine import Action, Event, Output
@@ -51,7 +52,10 @@ from lvsha.vrrp.lease import Leases
 from lvsha.vrrp.outputs import (
     AddAddresses,
     Announce,
+    AskNeighbor,
+    BecameMaster,
     Preparing,
+    Reason,
     RemoveAddresses,
     RenewAddresses,
     SendAdvertisement,
@@ -59,17 +63,20 @@ from lvsha.vrrp.outputs import (
     SendNeighborAdvertisement,
     StopAnnouncing,
 )
+from lvsha.vrrp.proof import TakeoverProof
 from lvsha.vrrp.record import RecordedRouter
 from lvsha.vrrp.replay import ReplayGuard
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.track import Judgement, SteadyLink, TrackKind, judge
 from lvsha.vrrp.transitions import Phase, State
-from lvsha.wire.arp import ArpPacket, decode_arp, gratuitous_arp
+from lvsha.wire.arp import ArpPacket, Operation, arp_request, decode_arp, gratuitous_arp
 from lvsha.wire.ndisc import HOP_LIMIT as NEIGHBOR_HOP_LIMIT
 from lvsha.wire.ndisc import (
     NeighborAdvertisement,
     decode_neighbor_advertisement,
+    neighbor_solicitation,
+    solicited_node,
     unsolicited_advertisement,
 )
 from lvsha.wire.vrrp import encode_advertisement
@@ -93,6 +100,7 @@ class _Port:
         guard: ReplayGuard,
     ) -> None:
         self.index = index
+        self.interface = interface
         self.endpoint = Endpoint(interface=interface, family=family, guard=guard)
         self._keys = keys
         self._names: tuple[str, ...] = ()
@@ -146,6 +154,7 @@ class Vrrpd:
         self.ports: dict[tuple[str, int], _Port] = {}
         self.announcer = Announcer()
         self.leases = Leases()
+        self.proof = TakeoverProof()
         self.complaints = Complaints()
         self.faults: dict[str, str] = {}
         self.own_faults: dict[str, str] = {}
@@ -270,6 +279,7 @@ class Vrrpd:
             self._flushing,
             self.announcer.deadline,
             self.leases.deadline,
+            self.proof.deadline,
             *self._starting.values(),
             *(link.deadline for link in self._links.values()),
             *(router.deadline for router in self.routers.values()),
@@ -286,6 +296,8 @@ class Vrrpd:
                 self._perform(self.routers[order.router], [order], now)
         if self.announcer.deadline is not None and now >= self.announcer.deadline:
             self._announce(self.announcer.on_deadline(now))
+        if self.proof.deadline is not None and now >= self.proof.deadline:
+            self._announce(self.proof.on_deadline(now))
         for name in [name for name, due in self._starting.items() if now >= due]:
             del self._starting[name]
             router = self.routers[name]
@@ -428,6 +440,8 @@ class Vrrpd:
                 packet = decode_arp(frame)
             except DecodeError:
                 continue  # not ARP over IPv4 and Ethernet: none of ours
+            if packet.operation == Operation.REPLY and not packet.is_gratuitous:
+                self._on_answer(port, packet.sender_address, packet.target_address, now)
             self._on_claim(port, packet, now)
 
     def _on_neighbors(self, port: _Port) -> None:
@@ -443,7 +457,12 @@ class Vrrpd:
                 )
             except DecodeError:
                 continue
+            if packet.solicited:
+                self._on_answer(port, packet.target, message.destination, message.at)
             self._on_claim(port, packet, message.at)
+
+    def _on_answer(self, port: _Port, neighbor: Address, address: Address, now: Instant) -> None:
+        self._record(self.proof.heard(interface=port.interface, neighbor=neighbor, address=address, now=now))
 
     def _on_claim(self, port: _Port, packet: ArpPacket | NeighborAdvertisement, now: Instant) -> None:
         for output in port.conflicts.receive(packet, now):
@@ -544,12 +563,15 @@ class Vrrpd:
             elif isinstance(output, StopAnnouncing):
                 gone = tuple(prefix.ip for prefix in output.addresses)
                 self.announcer.stop(router=output.router, addresses=gone)
+                self.proof.stop(output.router)
                 errno = 0
             else:
                 self._record([output])
                 changed = True
                 errno = 0
-                if isinstance(output, Preparing) and not self.ipc.has_clients:
+                if isinstance(output, BecameMaster) and output.reason is not Reason.ADOPTED:
+                    self._prove(settings, now)
+                elif isinstance(output, Preparing) and not self.ipc.has_clients:
                     router.permit(now)  # nobody there who could run its program
                 elif isinstance(output, Preparing):
                     self.ipc.broadcast({"type": "preparing", "router": settings.name})
@@ -578,6 +600,37 @@ class Vrrpd:
             again=order.again,
         )
         return 0
+
+    def _prove(self, settings: RouterSettings, now: Instant) -> None:
+        """Ask the neighbours whether they have followed."""
+        neighbors = settings.prove_to
+        if neighbors is None:
+            gateway = self.policies.gateway(settings.interface, settings.family)
+            neighbors = (gateway,) if gateway is not None else ()
+        addresses = tuple(p.ip for p in settings.bound_addresses if p.version == settings.family)
+        self._announce(
+            self.proof.begin(
+                router=settings.name,
+                interface=settings.interface,
+                addresses=addresses,
+                neighbors=neighbors,
+                now=now,
+            )
+        )
+
+    def _ask(self, order: AskNeighbor) -> None:
+        target, sender = order.target, order.sender
+        port = self.ports.get((order.interface, target.version))
+        mac = self.interfaces.mac(order.interface)
+        if port is None or not mac:
+            return
+        if port.arp is not None and isinstance(target, IPv4Address):
+            assert not isinstance(sender, IPv6Address), "a question is of one family"
+            self._try(port.arp.send, arp_request(mac=mac, sender=sender, target=target))
+        elif port.neighbor is not None and isinstance(target, IPv6Address):
+            assert not isinstance(sender, IPv4Address), "a question is of one family"
+            message = neighbor_solicitation(mac=mac, source=sender, target=target)
+            self._try(port.neighbor.send, message, sender or IPv6Address(0), str(solicited_node(target)))
 
     def _send(self, router: VirtualRouter, priority: int) -> int:
         """An advert to the group or to every peer; the last errno when it reached nobody, else 0."""
@@ -655,6 +708,8 @@ class Vrrpd:
                 if port is not None and port.neighbor is not None and mac:
                     message = unsolicited_advertisement(mac=mac, address=output.address)  # type: ignore[arg-type]
                     self._try(port.neighbor.send, message, output.address)
+            elif isinstance(output, AskNeighbor):
+                self._ask(output)
             else:
                 self._record([output])
 

@@ -153,6 +153,7 @@ class Routers:
             link_down_delay=pick(vrrp, defaults, "link_down_delay"),
             pre_hook=tuple(pick(vrrp, defaults, "pre_hook")),
             pre_hook_timeout=pick(vrrp, defaults, "pre_hook_timeout"),
+            prove_to=self._prove_to(path, vrrp, node),
             group=vrrp.group,
             garp=GarpSettings(
                 repeat=garp.repeat,
@@ -182,6 +183,12 @@ class Routers:
                 )
             key_file = None
         return Authentication(wanted), key_file
+
+    def _prove_to(self, path: Path, vrrp: schema.Vrrp, node: str) -> tuple[Address, ...] | None:
+        if vrrp.prove_to is None:
+            return None
+        listed = self._context.each((*path, "prove_to"), vrrp.prove_to, node)
+        return tuple(listed or ())
 
     def _network(self, path: Path, text: str) -> Network | None:
         try:

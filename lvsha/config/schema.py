@@ -686,6 +686,13 @@ class Vrrp(VrrpDefaults):
             " tracks counts for all, and none takes over while another still hears a MASTER."
         ),
     )
+    prove_to: PerDirector[list[Host]] | None = Field(
+        default=None,
+        description=(
+            "Neighbours that a new MASTER asks, from each virtual address, until they answer: then they"
+            " have followed. Default: the default gateway of the interface; `[]`: nobody."
+        ),
+    )
     unicast_peers: PerDirector[list[Host]] | None = Field(
         default=None,
         description=(

@@ -127,8 +127,6 @@ class Settings:
     agent: AgentSettings = field(default_factory=AgentSettings)
     generation: str = ""
     """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""
-    generation: str = ""
-    """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""
 
     @property
     def peers(self) -> tuple[Director, ...]:

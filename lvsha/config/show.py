@@ -165,6 +165,7 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "link_down_delay": duration_text(router.link_down_delay),
             "routes": [_route(route) for route in router.routes],
             "rules": [_rule(rule) for rule in router.rules],
+            "prove_to": None if router.prove_to is None else [str(each) for each in router.prove_to],
             "group": router.group,
             "track": [_track(track) for track in router.track],
             "garp": {

@@ -7,18 +7,21 @@ All carry ``PROTOCOL``: ``ip route show proto 112`` lists ours and no others.
 import errno
 from _socket import if_nametoindex
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
-from lvsha.core.addr import AF_INET, AF_INET6
+from lvsha.core.addr import AF_INET, AF_INET6, Address
 from lvsha.core.errors import KernelError
 from lvsha.io.netlink import ROUTE, NetlinkError, NetlinkSocket
 from lvsha.vrrp.routes import Network, RouteSettings, RuleSettings
-from lvsha.wire.netlink import CREATE, EXCL, REPLACE, attribute
+from lvsha.wire.netlink import CREATE, EXCL, REPLACE, attribute, attribute_map
 
 PROTOCOL = 112
 """Who made a route: VRRP's number, and none of those that /etc/iproute2/rt_protos knows."""
 
-_NEWROUTE, _DELROUTE, _NEWRULE, _DELRULE = 24, 25, 32, 33
+_NEWROUTE, _DELROUTE, _GETROUTE, _NEWRULE, _DELRULE = 24, 25, 26, 32, 33
+_ANYWHERE: dict[int, Address] = {4: IPv4Address("198.51.100.1"), 6: IPv6Address("2001:db8:ffff::1")}
+"""Not on any network: RFC 5737, RFC 3849."""
 _RTMSG = Struct("=BBBBBBBBI")
 _U32 = Struct("=I")
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
@@ -103,6 +106,26 @@ class PolicySocket:
         ]
         found += [(f"remove rule {rule.priority}", _DELRULE, 0, encode_rule(rule)) for rule in rules]
         return self._do(found, forgiven=_GONE)
+
+    def gateway(self, interface: str, family: int) -> Address | None:
+        """Of ``interface``, where packets to the rest of the world go through it; one question."""
+        anywhere = _ANYWHERE[family]
+        packed = anywhere.packed
+        head = _RTMSG.pack(AF_INET if family == 4 else AF_INET6, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
+        try:
+            buffer, start, end = self._netlink.ask(_GETROUTE, head + attribute(_RTA_DST, packed))
+        except NetlinkError:
+            return None  # there is no such route
+        found = attribute_map(buffer, start + _RTMSG.size, end)
+        via = found.get(_RTA_GATEWAY)
+        out = found.get(_RTA_OIF, b"")
+        try:
+            index = if_nametoindex(interface)
+        except OSError:
+            return None
+        if via is None or len(via) != len(packed) or out != _U32.pack(index):
+            return None
+        return ip_address(via)
 
     def _do(
         self, requests: list[tuple[str, int, int, bytes]], *, forgiven: tuple[int, ...]

@@ -249,14 +249,14 @@ class NeighborSocket:
             messages.append(_datagram_6(data, ancillary, address[0], monotonic(), otherwise="::"))
         return messages
 
-    def send(self, payload: bytes, source: Address) -> None:
-        """To all nodes. The kernel fills the checksum in. Raises: OSError."""
+    def send(self, payload: bytes, source: Address, destination: str = "ff02::1") -> None:
+        """To all nodes, or to another group. The kernel fills the checksum in. Raises: OSError."""
         packet_info = struct.pack("@16si", source.packed, self._index)
         self._socket.sendmsg(
             [payload],
             [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)],
             0,
-            ("ff02::1", 0, 0, self._index),
+            (destination, 0, 0, self._index),
         )
 
     def close(self) -> None:

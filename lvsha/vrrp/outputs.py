@@ -123,6 +123,19 @@ class SendNeighborAdvertisement(Action):
     address: Address
 
 
+# Actions of TakeoverProof
+
+
+@dataclass(frozen=True, slots=True)
+class AskNeighbor(Action):
+    """An ARP request or a Neighbor Solicitation for ``target``."""
+
+    interface: str
+    sender: Address | None
+    """A virtual address of ours; None: from nobody, an ARP probe."""
+    target: Address
+
+
 # Events
 
 
@@ -277,6 +290,28 @@ class PeerDisagrees(Event):
     """``advert_interval``, ``addresses``, ``checksum``, ``authentication`` or ``owner``."""
     detail: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverProved(Event):
+    """Every neighbour that was asked has answered to every virtual address: they know where it is."""
+
+    router: str
+    neighbors: tuple[Address, ...]
+    after: int
+    """Nanoseconds since the takeover."""
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverUnproved(Event):
+    """Neighbours that have not answered: they may still send to the former MASTER. Asking goes on."""
+
+    router: str
+    silent: tuple[Address, ...]
+    addresses: int
+    """Virtual addresses of which that is so."""
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,8 @@ class RouterSettings:
     lease: int = 3 * SECOND
     """How long the kernel keeps the addresses of a MASTER that has stopped renewing them; whole seconds.
     0: for ever."""
+    prove_to: tuple[Address, ...] | None = None
+    """Neighbours that a new MASTER asks whether they have followed; None: the default gateway."""
     garp: GarpSettings = field(default_factory=GarpSettings)
     track: tuple[TrackSettings, ...] = ()
     """What changes the priority, or makes the router unfit, when it is down."""

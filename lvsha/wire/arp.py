@@ -114,6 +114,21 @@ def gratuitous_arp(*, mac: bytes, address: IPv4Address, form: ArpForm) -> bytes:
     return BROADCAST + mac + ETHERTYPE.to_bytes(2, "big") + encode_arp(packet)
 
 
+def arp_request(*, mac: bytes, sender: IPv4Address | None, target: IPv4Address) -> bytes:
+    """A whole Ethernet frame, to be broadcast, that asks for ``target``.
+
+    ``sender`` None: an ARP probe, RFC 5227 section 2.1.1, which claims nothing.
+    """
+    packet = ArpPacket(
+        operation=Operation.REQUEST,
+        sender_mac=mac,
+        sender_address=sender or IPv4Address(0),
+        target_mac=NO_MAC,
+        target_address=target,
+    )
+    return BROADCAST + mac + ETHERTYPE.to_bytes(2, "big") + encode_arp(packet)
+
+
 def mac_text(mac: bytes) -> str:
     """``02:00:5e:10:00:01``."""
     return mac.hex(":")

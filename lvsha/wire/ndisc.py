@@ -1,4 +1,4 @@
-"""ICMPv6 Neighbor Advertisements, RFC 4861 section 4.4.
+"""ICMPv6 Neighbor Advertisements, RFC 4861 section 4.4, and the solicitations that ask for them.
 
 ::
 
@@ -27,7 +27,9 @@ HOP_LIMIT = 255
 """RFC 4861 section 7.1.2: receivers refuse anything else."""
 ALL_NODES = IPv6Address("ff02::1")
 SIZE = 24
-_TARGET_LINK_LAYER = 2
+_SOLICITATION = 135
+_SOURCE_LINK_LAYER, _TARGET_LINK_LAYER = 1, 2
+_SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 _ROUTER, _SOLICITED, _OVERRIDE = 0x80, 0x40, 0x20
 
 
@@ -106,3 +108,25 @@ def unsolicited_advertisement(*, mac: bytes, address: IPv6Address) -> bytes:
     """
     advert = NeighborAdvertisement(target=address, router=True, solicited=False, override=True, mac=mac)
     return encode_neighbor_advertisement(advert, source=address, destination=ALL_NODES)
+
+
+def solicited_node(address: IPv6Address) -> IPv6Address:
+    """The group in which whoever has ``address`` listens: RFC 4291 section 2.7.1."""
+    return IPv6Address(_SOLICITED_NODE | int(address) & 0xFFFFFF)
+
+
+def neighbor_solicitation(*, mac: bytes, source: IPv6Address | None, target: IPv6Address) -> bytes:
+    """The ICMPv6 message that asks ``solicited_node(target)`` for ``target``, and says where ``source`` is.
+
+    ``source`` None: from the unspecified address, as duplicate address detection asks.
+    RFC 4861 section 4.3, RFC 4862 section 5.4.2.
+    """
+    option = bytes((_SOURCE_LINK_LAYER, 1)) + mac if source is not None else b""
+    message = bytes((_SOLICITATION, 0, 0, 0, 0, 0, 0, 0)) + target.packed + option
+    header = pseudo_header(
+        source=source or IPv6Address(0),
+        destination=solicited_node(target),
+        protocol=IP_PROTOCOL,
+        length=len(message),
+    )
+    return message[:2] + internet_checksum(header + message).to_bytes(2, "big") + message[4:]
