@@ -235,9 +235,14 @@ def _input() -> Iterable[str]:
 
 def run(arguments: Sequence[str], *, name: str) -> int:
     """Carry out one command line of ipvsadm's."""
+    progress = sys.stderr.write if sys.stderr.isatty() else None
+    return _written(lambda: Program(name=name, stdin=_input(), progress=progress).run(arguments), name)
+
+
+def _written(command: Callable[[], int], name: str) -> int:
+    """The command's status once all that it printed is written, else why not."""
     try:
-        progress = sys.stderr.write if sys.stderr.isatty() else None
-        status = Program(name=name, stdin=_input(), progress=progress).run(arguments)
+        status = command()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's last flush has nobody to hear it
@@ -257,13 +262,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_ours(arguments):
         from lvsha.cli import ipvs_more
 
-        return ipvs_more.main(arguments)
+        return _written(lambda: ipvs_more.main(arguments), sys.argv[0])
+    gc.disable()  # one command makes no garbage worth collecting
     return run(arguments, name=sys.argv[0])
 
 
 def script() -> None:
-    """``main`` as a process: without collecting garbage, and without cleaning up at the end."""
-    gc.disable()
+    """``main`` as a process that ends without cleaning up."""
     status = main()
     sys.stderr.flush()
     os._exit(status)

@@ -1,5 +1,8 @@
 """The program around the grammar, with a kernel that is a fake socket."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,3 +99,25 @@ def test_a_kernel_without_ipvs_is_told_as_ipvsadm_tells_it(errno: int, reason: s
         f"Can't initialize ipvs: {reason}",
         "Are you sure that IP Virtual Server is built in the kernel or as module?",
     ]
+
+
+@pytest.mark.parametrize("words", [["sysctl", "--json"], ["-h"], ["top", "--help"]])
+def test_what_the_installed_program_prints_arrives(words: list[str]) -> None:
+    """It ends without the interpreter's cleaning up: nothing may be left in a buffer."""
+    script = Path(__file__).parents[2] / "bin" / "lvsha-ipvsadm"
+
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=True)
+
+    assert len(done.stdout) > 300
+
+
+def test_a_full_disk_is_told() -> None:
+    script = Path(__file__).parents[2] / "bin" / "lvsha-ipvsadm"
+
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run(
+            [sys.executable, script, "sysctl"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr
