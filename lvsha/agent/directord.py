@@ -73,7 +73,9 @@ class Directord:
         self.table_at = monotonic()
         """When ``table`` was read."""
         self.director = Director(settings, random=random.Random().random, actual=self.table)
-        self.sync = KernelSync(on_private_interface(settings.sync), self.ipvs, self.journal, self.run_dir)
+        self.sync = KernelSync(
+            on_private_interface(settings.sync), self.ipvs, self.journal, self.run_dir, settings.sysctls
+        )
         self.timeouts = KernelTimeouts(self.ipvs, self.journal, self.run_dir)
         self.vrrp = VrrpdClient(
             self.run_dir / "vrrpd.sock",
@@ -222,7 +224,7 @@ class Directord:
         self.perform(self.director.reconfigure(settings, monotonic()))
         self.trackers.reconfigure(settings.routers)
         self.hooks.reconfigure(settings.routers)
-        self.sync.reconfigure(on_private_interface(settings.sync))
+        self.sync.reconfigure(on_private_interface(settings.sync), settings.sysctls)
         if self.relay is not None:
             self.relay.reconfigure(settings.sync)
         self.reconcile()

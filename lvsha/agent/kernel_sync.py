@@ -61,12 +61,19 @@ _AUTOMATIC = {(name, "1", "2") for name in ("drop_entry", "drop_packet", "secure
 
 
 class KernelSync:
-    """See above; ``settings`` None means that there is no connection synchronisation."""
+    """See above; ``settings`` None means that there is no connection synchronisation: then only the
+    ``sysctls`` of the configuration are kept."""
 
     def __init__(
-        self, settings: SyncSettings | None, ipvs: IpvsSocket, journal: Journal, run_dir: Path
+        self,
+        settings: SyncSettings | None,
+        ipvs: IpvsSocket,
+        journal: Journal,
+        run_dir: Path,
+        sysctls: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = settings
+        self._alone = sysctls or {}
         self._ipvs = ipvs
         self._journal = journal
         self._saved_path = run_dir / "sysctls.json"
@@ -88,26 +95,34 @@ class KernelSync:
 
     def start(self) -> None:
         """Tune, then run the daemons. A daemon that cannot start is said and tried again by ``watch``."""
+        self._tune(self._sysctls())
         if self._settings is None:
             return
-        self._tune(self._sysctls())
         self._nudger = NudgeSocket()
         self._settle()
 
-    def reconfigure(self, settings: SyncSettings | None) -> None:
+    def reconfigure(self, settings: SyncSettings | None, sysctls: Mapping[str, str] | None = None) -> None:
+        self._alone = sysctls or {}
         if settings != self._settings:
             self._settings = settings
             self._governor = self._new_governor()
         if settings is None:
-            self.stop()
-        else:
-            self._tune(self._sysctls())
+            self._stop_daemons()
+        self._tune(self._sysctls())
+        if settings is not None:
             if self._nudger is None:
                 self._nudger = NudgeSocket()
             self._settle()
 
     def stop(self) -> None:
         """Stop both daemons and put the sysctls back."""
+        self._stop_daemons()
+        for name, value in self._saved.items():
+            self._write(name, value)
+        self._saved = {}
+        self._saved_path.unlink(missing_ok=True)
+
+    def _stop_daemons(self) -> None:
         if self._nudger is not None:
             self._nudger.close()
             self._nudger = None
@@ -123,10 +138,6 @@ class KernelSync:
                 remove_private_link()
             except KernelError as error:
                 self._say("sync.link_failed", error=str(error))
-        for name, value in self._saved.items():
-            self._write(name, value)
-        self._saved = {}
-        self._saved_path.unlink(missing_ok=True)
         self._identity_path.unlink(missing_ok=True)
 
     async def watch(self) -> None:
@@ -135,7 +146,8 @@ class KernelSync:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             if self._settings is not None:
                 await self._govern()
-                self.repair_sysctls(self._sysctls())
+            self.repair_sysctls(self._sysctls())
+            if self._settings is not None:
                 self._settle()
 
     # Tuned while it runs
@@ -162,6 +174,8 @@ class KernelSync:
         return replace(settings, maxlen=maxlen, sysctls={**sysctls, **settings.sysctls})
 
     def _sysctls(self) -> dict[str, str]:
+        if self._settings is None:
+            return {name: value for name, value in self._alone.items() if value}
         return desired_sysctls(self._tuned())
 
     async def _govern(self) -> None:

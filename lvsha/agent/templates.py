@@ -4,7 +4,7 @@ IPVS ties a client to a realserver by a template, and follows it also to one who
 0, for as long as the client keeps coming: a drain would never end, and a dead realserver
 would keep its clients. With ``net.ipv4.vs.expire_quiescent_template`` such a template is
 given up at the client's next connection; connections that exist stay. It is set while a
-service is persistent, unless ``[sysctl]`` says otherwise, and put back at a planned stop.
+service is persistent, unless ``[ipvs.sysctl]`` says otherwise, and put back at a planned stop.
 """
 
 import json
@@ -32,9 +32,8 @@ class QuiescentTemplates:
         if settings is self._settled:
             return
         self._settled = settings
-        theirs = settings.sync.sysctls if settings.sync is not None else {}
         is_persistent = any(each.service.persistence_timeout_s is not None for each in settings.services)
-        if not is_persistent or _SHORT in theirs:
+        if not is_persistent or _SHORT in settings.sysctls:
             return
         saved, failures = change_sysctls({NAME: "1"})
         for error in failures:

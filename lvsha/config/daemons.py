@@ -1,4 +1,4 @@
-"""[sync], [sysctl], [timeouts] and [agent]: what there is once for a director."""
+"""[sync], [ipvs] and [agent]: what there is once for a director."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -36,7 +36,6 @@ class Daemons:
     def sync(self, node: str, nodes: Sequence[str], *, has_services: bool) -> SyncSettings | None:
         """The sync daemons of ``node``; None: there are none."""
         sync = self._context.document.sync
-        sysctls = self._sysctls()
         interfaces = {}
         for each in nodes:
             interfaces[each] = (
@@ -93,7 +92,7 @@ class Daemons:
             reset_grace=sync.reset_grace,
             transport=transport,
             relay=relay,
-            sysctls=sysctls,
+            sysctls=self.sysctls(),
         )
 
     def _relay(self, node: str, nodes: Sequence[str]) -> tuple[Transport, RelaySettings | None]:
@@ -157,10 +156,11 @@ class Daemons:
             switchover_deadline=relay.switchover_deadline,
         )
 
-    def _sysctls(self) -> dict[str, str]:
+    def sysctls(self) -> dict[str, str]:
+        """``net.ipv4.vs.*`` by short name."""
         values = {}
-        for name, value in self._context.document.sysctl.items():
-            path: Path = ("sysctl", name)
+        for name, value in self._context.document.ipvs.sysctl.items():
+            path: Path = ("ipvs", "sysctl", name)
             if name not in schema.SYSCTLS:
                 self._findings.error(
                     path,
@@ -217,13 +217,14 @@ class Daemons:
 
     def timeouts(self) -> Timeouts | None:
         """The kernel's idle time-outs."""
-        timeouts = self._context.document.timeouts
+        timeouts = self._context.document.ipvs.timeouts
         if not timeouts.model_fields_set:
             return None
+        path: Path = ("ipvs", "timeouts")
         return Timeouts(
-            tcp_s=seconds(self._findings, ("timeouts", "tcp"), timeouts.tcp) or 0,
-            tcp_fin_s=seconds(self._findings, ("timeouts", "tcp_fin"), timeouts.tcp_fin) or 0,
-            udp_s=seconds(self._findings, ("timeouts", "udp"), timeouts.udp) or 0,
+            tcp_s=seconds(self._findings, (*path, "tcp"), timeouts.tcp) or 0,
+            tcp_fin_s=seconds(self._findings, (*path, "tcp_fin"), timeouts.tcp_fin) or 0,
+            udp_s=seconds(self._findings, (*path, "udp"), timeouts.udp) or 0,
         )
 
     def agent(self) -> AgentSettings:

@@ -68,7 +68,7 @@ class Change:
 
 
 _IDENTITY = frozenset({"interface", "vrid"})
-_SINGLE_TABLES = ("sync", "sysctl", "timeouts", "agent")
+_SINGLE_TABLES = ("sync", "ipvs", "agent")
 _LIVE_IN_SYNC = frozenset({"nudge_interval", "reset_grace", "relay"})
 _AT_RESTART = frozenset({"run_dir", "state_dir", "record_file"})
 _CHECK_KEYS = ("check", "checks", "checks_needed")
@@ -163,6 +163,10 @@ def _directors(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Chang
 
 
 def _single(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    if name == "ipvs":
+        for inner in ("timeouts", "sysctl"):
+            yield from _changed(f"ipvs.{inner}", old.get(inner, {}), new.get(inner, {}))
+        return
     effects = {
         "sync": dict.fromkeys({*old, *new} - _LIVE_IN_SYNC, Effect.SYNC),
         "agent": dict.fromkeys(_AT_RESTART, Effect.RESTART),

@@ -110,7 +110,8 @@ def _home_of(key: str) -> str | None:
         "[[service]]": ("service", 0),
         "[sync]": ("sync",),
         "[agent]": ("agent",),
-        "[timeouts]": ("timeouts",),
+        "[ipvs]": ("ipvs",),
+        "[ipvs.timeouts]": ("ipvs", "timeouts"),
         "a check": ("service", 0, "check"),
         "a realserver": ("service", 0, "realservers", 0),
     }
@@ -162,9 +163,10 @@ def explain(document: Mapping[str, Any], error: ValidationError, findings: Findi
             path = locate(document, detail["loc"], has_new_key=False)
             key = str(path[-1])
             keys = keys_at(path[:-1])
-            meant = nearest(key, keys)
+            home = _home_of(key)
+            # Outside of all tables the very name of a key elsewhere is no slip of the pen.
+            meant = nearest(key, keys) if home is None or len(path) > 1 else None
             refused.unknown[path] = meant
-            home = _home_of(key) if meant is None else None
             if meant is not None:
                 suggestion: str | None = f'did you mean "{meant}"?'
                 spent.add((*path[:-1], meant))

@@ -43,10 +43,10 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("tls", schema.Tls),
     ("[sync]", schema.Sync),
     ("[sync.relay]", schema.Relay),
-    ("[timeouts]", schema.Timeouts),
+    ("[ipvs.timeouts]", schema.Timeouts),
     ("[agent]", schema.Agent),
 )
-"""In the order of the page; ``[sysctl]`` and ``[defaults]`` are told in words."""
+"""In the order of the page; ``[ipvs.sysctl]`` and ``[defaults]`` are told in words."""
 
 
 def markdown() -> str:
@@ -61,7 +61,7 @@ def markdown() -> str:
             parts.append(_defaults("service", schema.ServiceDefaults))
         elif header == "check":
             parts.append("`[defaults.check]` takes all of them, for every check without its own.\n")
-        elif header == "[timeouts]":
+        elif header == "[ipvs.timeouts]":
             parts.append(_sysctl())
     return "\n".join(parts)
 
@@ -77,8 +77,8 @@ def _defaults(name: str, model: type[BaseModel]) -> str:
 
 def _sysctl() -> str:
     names = ", ".join(f"`{name}`" for name in schema.SYSCTLS)
-    description = schema.Document.model_fields["sysctl"].description
-    return f"## `[sysctl]`\n\n{description}\n\nKnown: {names}.\n"
+    description = schema.Ipvs.model_fields["sysctl"].description
+    return f"## `[ipvs.sysctl]`\n\n{description}\n\nKnown: {names}.\n"
 
 
 def _rows(model: type[BaseModel], json_schema: Mapping[str, Any]) -> Iterator[str]:

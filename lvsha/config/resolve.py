@@ -49,6 +49,7 @@ def resolve(
         services=tuple(service for _, service in resolved),
         sync=daemons.sync(node, nodes, has_services=bool(resolved)),
         timeouts=daemons.timeouts(),
+        sysctls=daemons.sysctls(),
         agent=daemons.agent(),
     )
 

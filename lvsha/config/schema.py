@@ -1395,6 +1395,19 @@ class Timeouts(Table):
     udp: Duration | None = Field(default=None, description="UDP; the kernel's is 5 m.")
 
 
+class Ipvs(Table):
+    """Settings of the kernel's IPVS, for all services."""
+
+    timeouts: Timeouts = Field(default=Timeouts(), description="Idle time-outs of connections.")
+    sysctl: dict[str, SysctlValue] = Field(
+        default={},
+        description=(
+            "`net.ipv4.vs.*` by short name, set while the agent runs and put back when it stops, "
+            'over the agent\'s own choices. `""` leaves one alone.'
+        ),
+    )
+
+
 class Agent(Table):
     """The daemons themselves."""
 
@@ -1467,14 +1480,7 @@ class Document(Table):
     vrrp: list[Vrrp] = Field(default=[], description="Virtual routers.")
     service: list[Service] = Field(default=[], description="Virtual services.")
     sync: Sync = Field(default=Sync(), description="Connection synchronisation.")
-    timeouts: Timeouts = Field(default=Timeouts(), description="IPVS time-outs.")
-    sysctl: dict[str, SysctlValue] = Field(
-        default={},
-        description=(
-            "`net.ipv4.vs.*` by short name, set while the agent runs and put back when it stops, "
-            'over the agent\'s own choices. `""` leaves one alone.'
-        ),
-    )
+    ipvs: Ipvs = Field(default=Ipvs(), description="Settings of the kernel's IPVS.")
     agent: Agent = Field(default=Agent(), description="The daemons themselves.")
 
 
@@ -1508,7 +1514,7 @@ SYSCTLS: dict[str, tuple[int, int] | None] = {
     "sync_threshold": None,
     "sync_version": (0, 1),
 }
-"""What may stand in ``[sysctl]``, with its range; ``sync_threshold`` is two numbers."""
+"""What may stand in ``[ipvs.sysctl]``, with its range; ``sync_threshold`` is two numbers."""
 
 SECRET_KEYS = frozenset(
     name

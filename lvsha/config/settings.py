@@ -6,6 +6,7 @@ text. The engines own the records that they need (``vrrp.settings``,
 they are only brought together.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -124,6 +125,8 @@ class Settings:
     """None: no connection synchronisation (``sync.enabled = false``, or no interface to do it on)."""
     timeouts: Timeouts | None = None
     """None: the kernel's IPVS time-outs stay as they are."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """``net.ipv4.vs.*`` by short name; ``""`` leaves one alone."""
     agent: AgentSettings = field(default_factory=AgentSettings)
     generation: str = ""
     """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""

@@ -67,15 +67,18 @@ def single_tables(settings: Settings) -> dict[str, Any]:
         },
         "sync": {"enabled": False} if settings.sync is None else _sync(settings.sync, settings),
     }
-    if settings.sync is not None and settings.sync.sysctls:
-        tables["sysctl"] = dict(settings.sync.sysctls)
+    ipvs: dict[str, Any] = {}
+    if settings.sysctls:
+        ipvs["sysctl"] = dict(settings.sysctls)
     if settings.timeouts is not None:
         seconds = {
             "tcp": settings.timeouts.tcp_s,
             "tcp_fin": settings.timeouts.tcp_fin_s,
             "udp": settings.timeouts.udp_s,
         }
-        tables["timeouts"] = {key: duration_text(value * SECOND) for key, value in seconds.items() if value}
+        ipvs["timeouts"] = {key: duration_text(value * SECOND) for key, value in seconds.items() if value}
+    if ipvs:
+        tables["ipvs"] = ipvs
     return tables
 
 

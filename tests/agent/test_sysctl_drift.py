@@ -1,6 +1,7 @@
 """IPVS settings that somebody else changes are set again, and told once."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,3 +75,22 @@ def test_the_kernels_own_step_from_1_to_2_is_no_drift(kernel: Kernel, tmp_path: 
     KernelSync(None, ipvs, journal, tmp_path).repair_sysctls(WANTED)
 
     assert kernel.writes == []
+
+
+def test_without_synchronisation_the_files_settings_are_kept_and_put_back(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_sync, "remove_private_link", lambda: None)
+    journal: Any = Journal()
+    ipvs: Any = SimpleNamespace(stop_daemon=lambda role: None)
+    kernel.values["net.ipv4.vs.amemthresh"] = "1024"
+    sync = KernelSync(None, ipvs, journal, tmp_path, {"drop_entry": "3", "amemthresh": "4096"})
+
+    sync.start()
+    assert kernel.values["net.ipv4.vs.drop_entry"] == "3"
+
+    sync.reconfigure(None, {"amemthresh": "4096"})
+    assert (kernel.values["net.ipv4.vs.drop_entry"], kernel.values["net.ipv4.vs.amemthresh"]) == ("1", "4096")
+
+    KernelSync(None, ipvs, journal, tmp_path, {"amemthresh": "4096"}).stop()  # after the first was killed
+    assert kernel.values["net.ipv4.vs.amemthresh"] == "1024"

@@ -34,7 +34,7 @@ CASES: dict[str, str] = {
     "unknown key": BASE + SERVICE + 'schedular = "rr"  # ! did you mean "scheduler"\n',
     "keepalived's key": BASE + SERVICE + 'lb_algo = "rr"  # ! did you mean "scheduler"\n',
     "key in the wrong table": BASE + SERVICE + "vrid = 5  # ! it belongs to [[vrrp]]\n",
-    "key of a small table": BASE + "[timeouts]\nsctp = 5  # ! known here: tcp, tcp_fin, udp\n",
+    "key of a small table": BASE + "[ipvs.timeouts]\nsctp = 5  # ! known here: tcp, tcp_fin, udp\n",
     "misspelt key is not called missing": DIRECTORS
     + '[[vrrp]]\ninterfce = "eth0"  # ! did you mean "interface"\nvrid = 51\naddresses = ["10.0.0.10/24"]\n',
     "missing keys": DIRECTORS
@@ -305,14 +305,15 @@ CASES: dict[str, str] = {
     "sync without an interface": DIRECTORS + "[sync]  # ! interface: is missing\nsyncid = 5\n",
     "sync without a number": DIRECTORS + '[sync]  # ! syncid: is missing\ninterface = "eth0"\n',
     "sync group": BASE + '[sync]\ngroup = "10.0.0.1"  # ! is not a multicast address\n',
-    "unknown sysctl": BASE + "[sysctl]\nsync_treshold = 3  # ! does not exist # ! sync_threshold\n",
+    "sysctl outside of ipvs": BASE + "[sysctl]  # ! it belongs to [ipvs]\ndrop_entry = 3\n",
+    "unknown sysctl": BASE + "[ipvs.sysctl]\nsync_treshold = 3  # ! does not exist # ! sync_threshold\n",
     "sysctl by its long name": BASE
-    + '[sysctl]\n"net.ipv4.vs.sloppy_tcp" = 1  # ! did you mean "sloppy_tcp"\n',
-    "sysctl out of range": BASE + "[sysctl]\nsync_retries = 4  # ! from 0 to 3\n",
-    "sysctl of the wrong kind": BASE + "[sysctl]\nsloppy_tcp = true  # ! is a number\n",
-    "sysctl threshold": BASE + '[sysctl]\nsync_threshold = "50 3"  # ! and a larger period\n',
-    "sync_ports": BASE + "[sysctl]\nsync_ports = 3  # ! is not a power of two\n",
-    "time-out": BASE + '[timeouts]\nudp = "100ms"  # ! whole seconds\n',
+    + '[ipvs.sysctl]\n"net.ipv4.vs.sloppy_tcp" = 1  # ! did you mean "sloppy_tcp"\n',
+    "sysctl out of range": BASE + "[ipvs.sysctl]\nsync_retries = 4  # ! from 0 to 3\n",
+    "sysctl of the wrong kind": BASE + "[ipvs.sysctl]\nsloppy_tcp = true  # ! is a number\n",
+    "sysctl threshold": BASE + '[ipvs.sysctl]\nsync_threshold = "50 3"  # ! and a larger period\n',
+    "sync_ports": BASE + "[ipvs.sysctl]\nsync_ports = 3  # ! is not a power of two\n",
+    "time-out": BASE + '[ipvs.timeouts]\nudp = "100ms"  # ! whole seconds\n',
     "drift": BASE + '[agent]\ndrift_interval = "1ms"  # ! shorter than 50 ms\n',
     # --- several at once -------------------------------------------------------------------------
     "everything at once": DIRECTORS
@@ -384,10 +385,10 @@ on_stop = "remain"                          # ! is not "remove" or "keep"
     ),
     "maxlen that overflows": BASE + SERVICE + "[sync]\nmaxlen = 9224  # ? overflows\n",
     "no sync": BASE + SERVICE + "[sync]\nenabled = false  # ? resets every connection\n",
-    "backup_only": BASE + SERVICE + "[sysctl]\nbackup_only = 1  # ? forwards nothing\n",
-    "several sync threads": BASE + SERVICE + "[sysctl]\nsync_ports = 2  # ? cannot be pushed out\n",
-    "old sync version": BASE + SERVICE + "[sysctl]\nsync_version = 0  # ? carries no IPv6\n",
-    "connection tracking": BASE + SERVICE + "[sysctl]\nconntrack = 1  # ? do not survive\n",
+    "backup_only": BASE + SERVICE + "[ipvs.sysctl]\nbackup_only = 1  # ? forwards nothing\n",
+    "several sync threads": BASE + SERVICE + "[ipvs.sysctl]\nsync_ports = 2  # ? cannot be pushed out\n",
+    "old sync version": BASE + SERVICE + "[ipvs.sysctl]\nsync_version = 0  # ? carries no IPv6\n",
+    "connection tracking": BASE + SERVICE + "[ipvs.sysctl]\nconntrack = 1  # ? do not survive\n",
 }
 
 WITHOUT_A_LINE = {"no virtual router": "no address moves when a director dies"}

@@ -89,7 +89,7 @@ def test_nothing_changes_when_only_the_writing_differs() -> None:
         (OLD + "[sync]\nmaxlen = 1472\n", ["~ sync maxlen: 44 -> 1472 [sync]"]),
         (OLD + "[sync]\nnudge_interval = 0\n", ["~ sync nudge_interval: 50ms -> 0s"]),
         (OLD + "[sync]\nenabled = false\n", ["~ sync enabled: true -> false [sync]"]),
-        (OLD + '[timeouts]\ntcp = "1h"\n', ["~ timeouts tcp: none -> 1h"]),
+        (OLD + '[ipvs.timeouts]\ntcp = "1h"\n', ["~ ipvs.timeouts tcp: none -> 1h"]),
         (OLD + '[agent]\nrun_dir = "/run/x"\n', ["~ agent run_dir: /run/lvsha -> /run/x [restart]"]),
         (OLD + "[agent]\nexclusive = true\n", ["~ agent exclusive: false -> true"]),
         (OLD.replace("10.0.0.2", "10.0.0.3"), ["~ director lb2 address: 10.0.0.2 -> 10.0.0.3"]),

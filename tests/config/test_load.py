@@ -407,7 +407,7 @@ def test_sync_runs_where_the_first_router_is_under_its_number() -> None:
 def test_sync_as_told() -> None:
     sync = load(
         BASE + '[sync]\ninterface = { lb1 = "eth1", lb2 = "eth2" }\nsyncid = 7\nmaxlen = "kernel"\n'
-        'group = "ff02::81"\nttl = 2\nport = 9000\nnudge_interval = 0\n[sysctl]\nsync_retries = 1\n',
+        'group = "ff02::81"\nttl = 2\nport = 9000\nnudge_interval = 0\n[ipvs.sysctl]\nsync_retries = 1\n',
         "lb2",
     ).sync
 
@@ -428,7 +428,7 @@ def test_a_lone_director_without_virtual_routers_has_no_sync() -> None:
 
 def test_kernel_time_outs() -> None:
     assert load(BASE).timeouts is None
-    assert load(BASE + '[timeouts]\ntcp = "2h"\n').timeouts == Timeouts(tcp_s=7200)
+    assert load(BASE + '[ipvs.timeouts]\ntcp = "2h"\n').timeouts == Timeouts(tcp_s=7200)
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,9 @@ persistence_netmask = 64
 persistence_engine = "sip"
 check = { type = "udp", port = 5, payload = "hex:ff00", address = "fd00::5" }
 realservers = ["fd00::2"]
-[timeouts]
+[ipvs.timeouts]
 udp = "10s"
-[sysctl]
+[ipvs.sysctl]
 sync_threshold = "2 50"
 [agent]
 log_format = "json"

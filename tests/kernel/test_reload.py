@@ -127,7 +127,7 @@ def test_time_outs_are_set_and_put_back(rig: Rig) -> None:
 
     before = shown()
 
-    without_a_loss(rig, lambda text: text + '\n[timeouts]\nudp = "77s"\n')
+    without_a_loss(rig, lambda text: text + '\n[ipvs.timeouts]\nudp = "77s"\n')
     assert shown().split()[-1] == "77"
 
     without_a_loss(rig)

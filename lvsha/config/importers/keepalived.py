@@ -51,7 +51,7 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
     blocks += [block for _, block in routers]
     blocks += _sync(known, [instance for instance, _ in routers], notebook)
     if known.timeouts:
-        blocks.append(Block(header="timeouts", table=known.timeouts, many=False))
+        blocks.append(Block(header="ipvs.timeouts", table=known.timeouts, many=False))
     if known.exclusive:
         blocks.append(Block(header="agent", table={"exclusive": True}, many=False))
     ssl = _ssl(tree, notebook)

@@ -58,7 +58,7 @@ class Lvsha(Peer):
         if settings.transport == "relay":
             lines += ["", "[sync.relay]", f'key_file = "{folder}/relay.key"']
         if self.tcp_timeout_s is not None:
-            lines += ["", "[timeouts]", f'tcp = "{self.tcp_timeout_s}s"']
+            lines += ["", "[ipvs.timeouts]", f'tcp = "{self.tcp_timeout_s}s"']
         lines += ["", "[agent]", f'run_dir = "{folder}/run"', f'state_dir = "{folder}/state"']
         return "\n".join(lines) + "\n"
 
