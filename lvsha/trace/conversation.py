@@ -42,6 +42,8 @@ class Outcome(StrEnum):
     """Nothing came back at all, as far as it was seen."""
     NOT_ESTABLISHED = "not-established"
     """There was an answer; it did not make a connection."""
+    ONE_WAY = "one-way"
+    """Datagrams whose answers pass by no place where we listened: direct routing, seen at the director."""
     PARTIAL = "partial"
     """Its beginning is in no capture."""
 
@@ -55,6 +57,9 @@ class Change(StrEnum):
     REWRITTEN_SOURCE = "rewritten-source"
     WRAPPED = "wrapped"
     UNWRAPPED = "unwrapped"
+
+
+_WELL = frozenset({Outcome.CLOSED, Outcome.OPEN, Outcome.ANSWERED, Outcome.ONE_WAY, Outcome.PARTIAL})
 
 
 @dataclass(slots=True)
@@ -91,11 +96,12 @@ class Conversation:
 
     def is_request(self, way: Passage) -> bool:
         """From the client to the server."""
-        return any(hop.packet.source == self.client for hop in way.hops)
+        hops, client = way.hops, self.client
+        return hops[0].packet.source == client or any(hop.packet.source == client for hop in hops[1:])
 
     @property
     def is_well(self) -> bool:
-        return self.outcome in (Outcome.CLOSED, Outcome.OPEN, Outcome.ANSWERED, Outcome.PARTIAL)
+        return self.outcome in _WELL
 
 
 def change(before: Packet, after: Packet) -> Change:
@@ -203,6 +209,8 @@ def understand(talk: Conversation, hosts: Hosts) -> None:
     _look_at_answers(talk, longest, hosts)
     talk.client_host = talk.client_host or hosts.speaker(talk.client.address)
     talk.outcome = _outcome(talk, openers)
+    if talk.outcome is Outcome.UNANSWERED and talk.protocol != TCP and _goes_by(talk, hosts):
+        talk.outcome = Outcome.ONE_WAY
     for host, role in (
         (talk.client_host, Role.CLIENT),
         (talk.director_host, Role.DIRECTOR),
@@ -366,6 +374,12 @@ def _outcome(talk: Conversation, openers: Sequence[Passage]) -> Outcome:
     if established:
         return Outcome.OPEN  # the answers go by no place where we listened
     return Outcome.UNREACHABLE if is_refused else Outcome.UNANSWERED
+
+
+def _goes_by(talk: Conversation, hosts: Hosts) -> bool:
+    """Whether answers, if there are any, take a way on which nobody listens."""
+    is_direct = talk.method in (Method.DR, Method.TUNNEL) and talk.server_host is not None
+    return is_direct and not any(map(hosts.is_listened_to, (talk.server_host, talk.client_host)))
 
 
 def reached(way: Passage, hosts: Hosts) -> Host | None:

@@ -363,20 +363,24 @@ def _redirected(data: bytes, ip: _Ip) -> int:
 
 
 def _quoted(data: bytes, at: int) -> Quoted | None:
+    """As much of the packet as was quoted: 8 bytes after its IP header, or more."""
     try:
         ip = _ipv4(data, at) if data[at] >> 4 == 4 else _ipv6(data, at)
-        if ip is None:
-            return None
-        wraps: tuple[Wrap, ...] = ()
+    except (struct.error, IndexError):
+        return None
+    if ip is None:
+        return None
+    wraps: tuple[Wrap, ...] = ()
+    source_port = port = 0
+    try:
         # Only the beginning is quoted, so a UDP tunnel cannot be known by its whole contents here.
         while ip.protocol != UDP and (inside := _unwrap(data, ip)) is not None and len(wraps) < MAX_WRAPS:
             wrap, ip = inside
             wraps += (wrap,)
-        source_port = port = 0
         if ip.protocol in (TCP, UDP, SCTP) and not ip.offset:
             source_port, port = _PORTS.unpack_from(data, ip.body)
     except (struct.error, IndexError):
-        return None
+        pass  # the quote ends there
     return Quoted(wraps, ip.protocol, Endpoint(ip.source, source_port), Endpoint(ip.destination, port))
 
 

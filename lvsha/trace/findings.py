@@ -536,8 +536,8 @@ _LAST_WORDS: Final = frozenset({_unreachable, _refused, _past_director, _not_pas
 _RULES: Final[tuple[_Rule, ...]] = (
     _too_big,
     _resent,
-    _reset,
     _past_director,
+    _reset,
     _unreachable,
     _refused,
     _not_passed_on,

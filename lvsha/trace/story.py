@@ -55,6 +55,7 @@ OUTCOME_WORDS: Final = {
     Outcome.RESET: "cut off",
     Outcome.UNANSWERED: "not answered",
     Outcome.NOT_ESTABLISHED: "answered, but not established",
+    Outcome.ONE_WAY: "its answers do not pass here",
     Outcome.PARTIAL: "its beginning was not captured",
 }
 
@@ -133,7 +134,7 @@ def _headline(explanation: Explanation, talk: Conversation) -> str:
     times = [began(way, explanation.clocks) for way in talk.ways]
     took = f" after {(max(times) - min(times)) / 1e9:.3f} s" if talk.outcome is Outcome.CLOSED else ""
     again = resent(talk)
-    more = f", {again} segments sent again" if again else ""
+    more = f", {again} segment{'s' if again > 1 else ''} sent again" if again else ""
     words = OUTCOME_WORDS[talk.outcome]
     return f"{protocol} {endpoint_text(talk.client)} -> {virtual}, {by}: {words}{took}{more}"
 
@@ -187,6 +188,9 @@ class _Teller:
             note=self._note(path, is_request, road),
         )
         self._events.append(event)
+        # What goes another way ends a run: told in one, it would seem to have come before.
+        for other in [each for each in self._bulk if each[0] == is_request]:
+            del self._bulk[other]
         (self._known if packet.protocol == TCP and flags else self._bulk)[key] = event
 
     def _steps(self, way: Passage, path: list[Host | None], road: tuple[object, ...]) -> list[Step]:
@@ -234,6 +238,8 @@ class _Teller:
             return ""
         self._explained.add(road)
         talk = self._talk
+        if is_request and path[-1] is talk.director_host and talk.server_host is not None:
+            return "it goes no further" if self._hosts.is_listened_to(path[-1]) else ""
         if is_request or talk.director_host is None or path[0] is not talk.server_host:
             return ""
         if talk.director_host in path:

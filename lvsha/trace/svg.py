@@ -150,7 +150,7 @@ def _arrow(event: Event, step: Step, at: dict[int, int], y: int) -> list[str]:
 
 
 def _wrap(text: str, width: int) -> Iterator[str]:
-    """Into lines that fit, at about 7 units a letter."""
+    """Into lines that fit, at no more than 8.5 units a letter."""
     import textwrap
 
-    yield from textwrap.wrap(text, max(30, (width - 32) // 7)) or [""]
+    yield from textwrap.wrap(text, max(30, int((width - 32) / 8.5))) or [""]
