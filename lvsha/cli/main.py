@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "sync": "inspect the IPVS connection-sync protocol",
     "realserver": "prepare a realserver for DR, tunnels or NAT, and prove that it is ready",
     "trace": "tell from captures what happened to a connection, hop by hop",
+    "doctor": "find the faults that LVS set-ups have; it only looks",
     "sim": "run virtual directors on a virtual network",
     "lab": "real directors on a real IPVS kernel, on this machine",
 }

@@ -343,7 +343,7 @@ TIMEOUTS_DIFFER = _warning(
     "timeouts-differ",
     "the directors keep idle connections for different times",
     "After a takeover idle connections end sooner (or never) on the other director.",
-    "the same on all: [ipvs] of lvsha.toml, or ipvsadm --set TCP TCPFIN UDP",
+    "the same on all: [ipvs.timeouts] of lvsha.toml, or ipvsadm --set TCP TCPFIN UDP",
 )
 EXPIRE_NODEST_CONN = _warning(
     "expire-nodest-conn",

@@ -168,7 +168,7 @@ class UdpSocketRow(NamedTuple):
     inode: int
 
 
-def _socket_address(text: str) -> Address:
+def socket_address(text: str) -> Address:
     # Words of 32 bits, each printed as this machine's number though it is in network order.
     packed = b"".join(int(text[at : at + 8], 16).to_bytes(4, _NATIVE) for at in range(0, len(text), 8))
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
@@ -187,7 +187,7 @@ def parse_udp(lines: Iterable[str]) -> Iterator[UdpSocketRow]:
         try:
             address, _, port = fields[1].partition(":")
             yield UdpSocketRow(
-                address=_socket_address(address),
+                address=socket_address(address),
                 port=int(port, 16),
                 rx_queue=int(fields[4].partition(":")[2], 16),
                 drops=int(fields[12]),
