@@ -36,7 +36,7 @@ from lvsha.agent.vrrpd_client import VrrpdClient
 from lvsha.checker.check import CancelProbe, StartProbe
 from lvsha.checker.result import ProbeResult
 from lvsha.config.settings import OnStop, Settings
-from lvsha.core.errors import KernelError
+from lvsha.core.errors import ConfigErrors, KernelError
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.core.machine import Event, Output
 from lvsha.director.director import Director, ReconcileTable
@@ -92,7 +92,7 @@ class Directord:
             journal=self.journal,
             allow_preemption=self.vrrp.allow_preemption,
         )
-        self.sync.follow(self.relay, peers=len(settings.peers))
+        self.sync.follow(self.relay)
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.templates = QuiescentTemplates(self.journal, self.run_dir)
@@ -108,6 +108,8 @@ class Directord:
         self._wanted = asyncio.Event()
         self._stop = asyncio.Event()
         self._failing: set[str] = set()
+        self._api: Any = None
+        """The ``ApiServer``; aiohttp is imported late."""
         self._on_vrrp_line: Callable[[dict[str, Any]], None] = lambda _: None
         """Whoever listens to vrrpd's journal."""
         self.kernel_writes = 0
@@ -165,7 +167,14 @@ class Directord:
         self.chronicle.listeners.append(lambda change: events.publish("change", change))
         self._on_vrrp_line = lambda entry: events.publish("journal", entry)
         api = server.ApiServer(self.operations, events=events)
-        await api.start(self.run_dir / "directord.sock")
+        await api.start(self.run_dir / "directord.sock", group=self.settings.api.group)
+        self._api = api
+        try:
+            await api.listen(self.settings.api)
+        except ConfigErrors as refusal:
+            # The Unix socket works, and so does everything else: say it and go on.
+            for problem in refusal.problems:
+                self.journal.write("director.api_refused", problem=str(problem))
         stopping = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if stopping in done:
@@ -229,6 +238,12 @@ class Directord:
             self.relay.reconfigure(settings.sync)
         self.reconcile()
         self.operations.on_reloaded()
+        try:
+            if self._api is not None:
+                self._api.configure(settings.api)
+        except ConfigErrors as refusal:
+            for problem in refusal.problems:
+                self.journal.write("director.api_refused", problem=str(problem))
         self.journal.write(
             "director.reloaded", services=len(settings.services), checks=self.director.check_count
         )

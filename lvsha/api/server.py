@@ -14,10 +14,12 @@ import logging
 import os
 import pwd
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -26,14 +28,18 @@ from lvsha.api.events import EventStream
 from lvsha.api.limits import RateLimit
 from lvsha.api.metrics import Metrics
 from lvsha.api.port import DirectorPort, Refused, Unavailable
-from lvsha.api.roles import NOBODY, Identity, Role
+from lvsha.api.roles import NOBODY, Credentials, Identity, Role
 from lvsha.api.routes import ROUTES
 from lvsha.api.snapshot import Snapshot
+from lvsha.config.settings import ApiSettings
+from lvsha.core.errors import ConfigErrors, ConfigProblem
 
 _SHUTDOWN_S = 0.5
 _BODY_MAX = 5 << 20
 """A configuration of ten thousand realservers has 2 MB."""
 _UNIX_RATE, _UNIX_BURST = 2000.0, 4000.0
+_GUESSES = 0.5
+"""Unknown tokens a second from one address, and ten times as many at once."""
 _PEERCRED = struct.Struct("3i")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +55,9 @@ class ApiServer:
         self.events = events
         self.snapshot = Snapshot(port)
         self._limit = RateLimit(rate=_UNIX_RATE, burst=_UNIX_BURST)
+        self._tcp_limit = RateLimit(rate=50, burst=100)
+        self._guesses = RateLimit(rate=_GUESSES, burst=_GUESSES * 10)
+        self._credentials = Credentials()
         self._roles = {(route.method, route.path): route.role for route in ROUTES}
         app = web.Application(client_max_size=_BODY_MAX, middlewares=[self._guard])
         app[handlers.PORT] = port
@@ -82,6 +91,38 @@ class ApiServer:
                 os.chown(path, -1, grp.getgrnam(group).gr_gid)
         os.chmod(path, 0o660)
 
+    async def listen(self, settings: ApiSettings) -> None:
+        """TLS over TCP, where the settings want it.
+
+        Raises:
+            ConfigErrors: the token file, the certificate or an address is no good.
+        """
+        if not settings.listen:
+            return
+        self.configure(settings)
+        self._tcp_limit = RateLimit(rate=settings.rate, burst=2 * settings.rate)
+        context = _tls(settings)
+        for host, port in settings.listen:
+            try:
+                await web.TCPSite(self._runner, host, port, ssl_context=context, backlog=1024).start()
+            except OSError as error:
+                message = f"{host} port {port} cannot be listened on: {error.strerror or error}"
+                raise ConfigErrors("[api]", [ConfigProblem(path="api.listen", message=message)]) from None
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens: paths, and hosts with ports."""
+        return self._runner.addresses
+
+    def configure(self, settings: ApiSettings) -> None:
+        """Read the token file again.
+
+        Raises:
+            ConfigErrors: it is no good; the tokens known so far go on.
+        """
+        if settings.token_file is not None:
+            self._credentials = Credentials.read(settings.token_file)
+
     async def stop(self) -> None:
         await self.events.stop()
         self.snapshot.close()
@@ -92,8 +133,11 @@ class ApiServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            identity, client = self._who(request)
-            wait_s = self._limit.wait_s(client, self._clock())
+            identity, client, limit = self._who(request)
+            now = self._clock()
+            wait_s = limit.wait_s(client, now)
+            if not wait_s and identity is NOBODY and "Authorization" in request.headers:
+                wait_s = self._guesses.wait_s(client, now)
             if wait_s:
                 response = handlers.problem(429, "too many requests: ask more slowly")
                 response.headers["Retry-After"] = str(int(wait_s) + 1)
@@ -132,14 +176,42 @@ class ApiServer:
             f"{identity.name} has the role {identity.role.name.lower()}, this needs {needed.name.lower()}",
         )
 
-    def _who(self, request: web.Request) -> tuple[Identity, str]:
-        """Who asks, and whose bucket it is."""
+    def _who(self, request: web.Request) -> tuple[Identity, str, RateLimit]:
+        """Who asks, whose bucket it is, and which."""
         transport = request.transport
         sock = transport.get_extra_info("socket") if transport is not None else None
         if sock is not None and sock.family == socket.AF_UNIX:
             _, uid, _ = _PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return Identity(name=_user(uid), role=Role.ADMIN), f"uid {uid}"
-        return NOBODY, str(request.remote)
+            return Identity(name=_user(uid), role=Role.ADMIN), f"uid {uid}", self._limit
+        identity = self._of_token(request) or self._of_certificate(request) or NOBODY
+        # By address: a new token a request would else be a new bucket a request.
+        return identity, str(request.remote), self._tcp_limit
+
+    def _of_token(self, request: web.Request) -> Identity | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return self._credentials.of_token(token.strip()) if scheme.lower() == "bearer" else None
+
+    def _of_certificate(self, request: web.Request) -> Identity | None:
+        if "Authorization" in request.headers or request.transport is None:
+            return None  # who shows a token is who the token says, or nobody
+        certificate = request.transport.get_extra_info("peercert")
+        return self._credentials.of_certificate(certificate) if certificate else None
+
+
+def _tls(settings: ApiSettings) -> ssl.SSLContext:
+    assert settings.certificate is not None, "the configuration was checked"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+        if settings.client_ca is not None:
+            context.load_verify_locations(settings.client_ca)
+            # Not required: who has a token needs none. A certificate that does not verify ends the handshake.
+            context.verify_mode = ssl.CERT_OPTIONAL
+    except (OSError, ssl.SSLError) as error:
+        message = f"TLS cannot be set up with {settings.certificate} and {settings.key}: {error}"
+        raise ConfigErrors("[api]", [ConfigProblem(path="api.certificate", message=message)]) from None
+    return context
 
 
 def _user(uid: int) -> str:

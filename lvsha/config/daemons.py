@@ -9,6 +9,7 @@ from lvsha.config.findings import did_you_mean
 from lvsha.config.lines import Path
 from lvsha.config.settings import (
     AgentSettings,
+    ApiSettings,
     LogFormat,
     LogLevel,
     OnStop,
@@ -244,6 +245,35 @@ class Daemons:
             exclusive=agent.exclusive,
             check_workers=agent.check_workers,
             drift_interval=agent.drift_interval,
+        )
+
+    def api(self) -> ApiSettings:
+        """How a running director is asked."""
+        api = self._context.document.api
+        if api.listen:
+            for name in ("certificate", "key"):
+                if getattr(api, name) is None:
+                    self._findings.error(("api", name), "is needed by listen: TCP is spoken with TLS only")
+            if api.token_file is None:
+                self._findings.error(
+                    ("api", "token_file"),
+                    "is needed by listen: it says who may do what",
+                    "`lvsha token` makes entries",
+                )
+        else:
+            for name in ("certificate", "key", "token_file", "client_ca"):
+                if getattr(api, name) is not None:
+                    self._findings.warning(
+                        ("api", name), "does nothing without listen", 'listen = ["0.0.0.0:9443"]'
+                    )
+        return ApiSettings(
+            group=api.group,
+            listen=tuple(api.listen),
+            certificate=api.certificate,
+            key=api.key,
+            token_file=api.token_file,
+            client_ca=api.client_ca,
+            rate=api.rate,
         )
 
 

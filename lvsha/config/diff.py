@@ -68,9 +68,10 @@ class Change:
 
 
 _IDENTITY = frozenset({"interface", "vrid"})
-_SINGLE_TABLES = ("sync", "ipvs", "agent")
+_SINGLE_TABLES = ("sync", "ipvs", "agent", "api")
 _LIVE_IN_SYNC = frozenset({"nudge_interval", "reset_grace", "relay"})
-_AT_RESTART = frozenset({"run_dir", "state_dir", "record_file"})
+_AT_RESTART = frozenset({"run_dir", "state_dir", "record_file", "check_workers"})
+_API_AT_RESTART = frozenset({"group", "listen", "certificate", "key", "client_ca", "rate"})
 _CHECK_KEYS = ("check", "checks", "checks_needed")
 _ABSENT = object()
 
@@ -170,6 +171,7 @@ def _single(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
     effects = {
         "sync": dict.fromkeys({*old, *new} - _LIVE_IN_SYNC, Effect.SYNC),
         "agent": dict.fromkeys(_AT_RESTART, Effect.RESTART),
+        "api": dict.fromkeys(_API_AT_RESTART, Effect.RESTART),
     }.get(name)
     if name == "sync" and old.get("enabled") != new.get("enabled"):
         old, new = ({"enabled": table["enabled"]} for table in (old, new))

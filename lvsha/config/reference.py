@@ -33,7 +33,6 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[[vrrp]]", schema.Vrrp),
     ("garp", schema.Garp),
     ("track", schema.Track),
-    ("paths", schema.HeartbeatPath),
     ("routes", schema.Route),
     ("rules", schema.Rule),
     ("[[service]]", schema.Service),
@@ -46,6 +45,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[sync.relay]", schema.Relay),
     ("[ipvs.timeouts]", schema.Timeouts),
     ("[agent]", schema.Agent),
+    ("[api]", schema.Api),
 )
 """In the order of the page; ``[ipvs.sysctl]`` and ``[defaults]`` are told in words."""
 

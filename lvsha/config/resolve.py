@@ -51,6 +51,7 @@ def resolve(
         timeouts=daemons.timeouts(),
         sysctls=daemons.sysctls(),
         agent=daemons.agent(),
+        api=daemons.api(),
     )
 
 

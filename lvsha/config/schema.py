@@ -33,6 +33,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from lvsha.core.addr import Address
+from lvsha.core.addr import parse_endpoint as parse_address_and_port
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND
 
 T = TypeVar("T")
@@ -630,16 +631,6 @@ class VrrpDefaults(Table):
     garp: Garp = Field(default=Garp(), description="Announcements to neighbours.")
 
 
-class HeartbeatPath(Table):
-    """Another network on which the directors hear each other's adverts, by unicast: so a cut network is told
-    from a dead peer. Track the gateway as well, so that the director that is cut off gives the role up."""
-
-    interface: PerDirector[Interface] = Field(description="Through which the others are reached.")
-    peers: Annotated[list[Host], Field(min_length=1)] = Field(
-        description="The directors' addresses there, of the virtual router's family; one list serves all."
-    )
-
-
 class Route(Table):
     """A route that the MASTER has and nobody else: `ip route add TO via VIA dev INTERFACE src SOURCE`."""
 
@@ -686,9 +677,6 @@ class Vrrp(VrrpDefaults):
     excluded_addresses: list[Prefix] = Field(
         default=[],
         description="Move with the others but are not named in the adverts; may be of the other family.",
-    )
-    paths: list[HeartbeatPath] = Field(
-        default=[], description="Other networks over which its adverts go as well."
     )
     routes: list[Route] = Field(default=[], description="Added after the addresses, removed before them.")
     rules: list[Rule] = Field(default=[], description="Policy rules that move along.")
@@ -1421,6 +1409,24 @@ class Ipvs(Table):
     )
 
 
+def parse_listen(value: object) -> tuple[str, int]:
+    """``"0.0.0.0:9443"``, ``"[::]:9443"``, ``"10.0.0.1:9443"``: an address of ours and a port."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        address, port = parse_address_and_port(value)
+    except ValueError:
+        raise ValueError(f'{value!r} is not "address:port", like "0.0.0.0:9443" or "[::]:9443"') from None
+    if not port:
+        raise ValueError(f'{value!r} has no port; write "{value}:9443"')
+    return str(address), port
+
+
+Listen = Annotated[
+    tuple[str, int], PlainValidator(parse_listen), _text_schema("address:port", "0.0.0.0:9443", "[::]:9443")
+]
+
+
 class Agent(Table):
     """The daemons themselves."""
 
@@ -1472,6 +1478,39 @@ class Agent(Table):
     )
 
 
+class Api(Table):
+    """How a running director is asked and ordered: on a Unix socket in `run_dir`, and over TCP on request."""
+
+    group: str = Field(
+        default="lvsha",
+        max_length=32,
+        description=(
+            "Who besides root may open the Unix socket, and may then do everything. A group that is not"
+            " there: root alone."
+        ),
+    )
+    listen: list[Listen] = Field(
+        default=[], max_length=8, description="Addresses for TLS over TCP. None: the Unix socket alone."
+    )
+    certificate: Directory | None = Field(
+        default=None, description="Ours, in PEM, with what leads to its root. Needed by `listen`."
+    )
+    key: Directory | None = Field(default=None, description="Of `certificate`, in PEM.")
+    token_file: Directory | None = Field(
+        default=None,
+        description=(
+            "Who may do what over TCP: tokens by their SHA-256, client certificates by their common name."
+            " `lvsha token` makes entries. Read again at a reload."
+        ),
+    )
+    client_ca: Directory | None = Field(
+        default=None, description="Certificates, in PEM, that a client's certificate must lead to."
+    )
+    rate: int = Field(
+        default=50, ge=1, le=100_000, description="Requests a second that one client over TCP may make."
+    )
+
+
 class Defaults(Table):
     """Values for every check, virtual router and service that has none of its own."""
 
@@ -1495,6 +1534,7 @@ class Document(Table):
     sync: Sync = Field(default=Sync(), description="Connection synchronisation.")
     ipvs: Ipvs = Field(default=Ipvs(), description="Settings of the kernel's IPVS.")
     agent: Agent = Field(default=Agent(), description="The daemons themselves.")
+    api: Api = Field(default=Api(), description="How a running director is asked and ordered.")
 
 
 SYSCTLS: dict[str, tuple[int, int] | None] = {

@@ -78,6 +78,21 @@ class AgentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """How a running director is asked. Defaults carry their reason in ``config.schema``."""
+
+    group: str = "lvsha"
+    listen: tuple[tuple[str, int], ...] = ()
+    """Addresses and ports for TLS. Empty: the Unix socket alone."""
+    certificate: str | None = None
+    key: str | None = None
+    token_file: str | None = None
+    client_ca: str | None = None
+    rate: int = 50
+    """Requests a second of one client over TCP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RealServerSettings:
     """One realserver of one service."""
 
@@ -128,6 +143,7 @@ class Settings:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """``net.ipv4.vs.*`` by short name; ``""`` leaves one alone."""
     agent: AgentSettings = field(default_factory=AgentSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
     generation: str = ""
     """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""
 

@@ -16,7 +16,7 @@ from lvsha.checker.settings import PORTLESS_KINDS, CheckKind, CheckSettings, Tls
 from lvsha.config.checks import OPTION_KEYS
 from lvsha.config.schema import SECRET_KEYS, duration_text
 from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
-from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
+from lvsha.config.settings import ApiSettings, RealServerSettings, ServiceSettings, Settings
 from lvsha.core.addr import AF_INET, endpoint_text
 from lvsha.core.instant import SECOND
 from lvsha.ipvs.model import Destination, ServiceFlags, ServiceKey
@@ -63,8 +63,10 @@ def single_tables(settings: Settings) -> dict[str, Any]:
             "on_stop": str(settings.agent.on_stop),
             **({"record_file": settings.agent.record_file} if settings.agent.record_file else {}),
             "exclusive": settings.agent.exclusive,
+            "check_workers": settings.agent.check_workers,
             "drift_interval": duration_text(settings.agent.drift_interval),
         },
+        "api": _api(settings.api),
         "sync": {"enabled": False} if settings.sync is None else _sync(settings.sync, settings),
     }
     ipvs: dict[str, Any] = {}
@@ -80,6 +82,20 @@ def single_tables(settings: Settings) -> dict[str, Any]:
     if ipvs:
         tables["ipvs"] = ipvs
     return tables
+
+
+def _api(api: ApiSettings) -> dict[str, Any]:
+    return _without_none(
+        {
+            "group": api.group,
+            "listen": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in api.listen],
+            "certificate": api.certificate,
+            "key": api.key,
+            "token_file": api.token_file,
+            "client_ca": api.client_ca,
+            "rate": api.rate,
+        }
+    )
 
 
 def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,10 +182,6 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "pre_hook_timeout": duration_text(router.pre_hook_timeout),
             "link_up_delay": duration_text(router.link_up_delay),
             "link_down_delay": duration_text(router.link_down_delay),
-            "paths": [
-                {"interface": each.interface, "peers": [str(peer) for peer in each.peers]}
-                for each in router.paths
-            ],
             "routes": [_route(route) for route in router.routes],
             "rules": [_rule(rule) for rule in router.rules],
             "prove_to": None if router.prove_to is None else [str(each) for each in router.prove_to],
