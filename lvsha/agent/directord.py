@@ -92,7 +92,7 @@ class Directord:
             journal=self.journal,
             allow_preemption=self.vrrp.allow_preemption,
         )
-        self.sync.follow(self.relay)
+        self.sync.follow(self.relay, peers=len(settings.peers))
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.templates = QuiescentTemplates(self.journal, self.run_dir)

@@ -15,12 +15,14 @@ from typing import Any, Protocol
 from lvsha.agent.journal import Journal
 from lvsha.core.errors import KernelError
 from lvsha.core.instant import SECOND
+from lvsha.core.machine import Event
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.private_link import PRIVATE_INTERFACE, ensure_private_link, remove_private_link
 from lvsha.io.procfs import udp_sockets
 from lvsha.io.reactor import monotonic
 from lvsha.io.rtnl import RouteSocket
 from lvsha.io.sockets import NudgeSocket
+from lvsha.io.sync_ear import SyncEar
 from lvsha.io.sysctl import read_sysctl, write_sysctl
 from lvsha.ipvs.model import Daemon
 from lvsha.ipvs.model import DaemonRole as KernelRole
@@ -36,6 +38,7 @@ from lvsha.sync.daemon import (
 )
 from lvsha.sync.governor import ONE_ENTRY, ApplyTuning, Counters, Governor, SyncTuned, Tuning
 from lvsha.sync.mirror import Mirror
+from lvsha.sync.neighbours import Neighbours
 from lvsha.sync.nudge import nudge_packets
 from lvsha.sync.settings import SyncSettings, Transport
 from lvsha.wire.ipvs_sync.names import DEFAULT_GROUP
@@ -83,15 +86,19 @@ class KernelSync:
         self._nudger: NudgeSocket | None = None
         self._said: set[str] = set()
         self._announced: Announced | None = None
+        self._peers = 1
+        self._ear: SyncEar | None = None
+        self._neighbours: Neighbours | None = None
         self._governor = self._new_governor()
         self._drifted: dict[str, str] = {}
         """What was found in the place of our values, so that each is told once."""
 
     # Life
 
-    def follow(self, announced: Announced | None) -> None:
-        """Tune the daemons to what this reader measures; None: there is none."""
+    def follow(self, announced: Announced | None, *, peers: int = 1) -> None:
+        """Tune the daemons to what this reader measures; None: there is none. ``peers``: other directors."""
         self._announced = announced
+        self._peers = peers
 
     def start(self) -> None:
         """Tune, then run the daemons. A daemon that cannot start is said and tried again by ``watch``."""
@@ -106,6 +113,7 @@ class KernelSync:
         if settings != self._settings:
             self._settings = settings
             self._governor = self._new_governor()
+            self._stop_listening()
         if settings is None:
             self._stop_daemons()
         self._tune(self._sysctls())
@@ -123,6 +131,7 @@ class KernelSync:
         self._saved_path.unlink(missing_ok=True)
 
     def _stop_daemons(self) -> None:
+        self._stop_listening()
         if self._nudger is not None:
             self._nudger.close()
             self._nudger = None
@@ -149,6 +158,41 @@ class KernelSync:
             self.repair_sysctls(self._sysctls())
             if self._settings is not None:
                 self._settle()
+                self._listen()
+
+    # Who else is there
+
+    def _listen(self) -> None:
+        """On an interface that others share: find what the daemons drop without a word."""
+        settings = self._settings
+        if settings is None or settings.interface == PRIVATE_INTERFACE:
+            return
+        group = settings.group or IPv4Address(DEFAULT_GROUP)
+        if not isinstance(group, IPv4Address):
+            return
+        try:
+            if self._ear is None or self._neighbours is None:
+                running = {daemon.role: daemon for daemon in self._ipvs.daemons()}
+                backup = running.get(KernelRole.BACKUP)
+                if backup is None or backup.maxlen is None:
+                    return
+                self._neighbours = Neighbours(
+                    syncid=settings.syncid, port=settings.port, maxlen=backup.maxlen, peers=self._peers
+                )
+                self._ear = SyncEar(settings.interface, group=group, port=settings.port)
+            heard, delivered = self._ear.heard(), self._ear.delivered()
+        except KernelError as error:
+            self._say("sync.ear_failed", error=str(error))
+            self._stop_listening()
+            return
+        for event in self._neighbours.look(heard, delivered=delivered, now=monotonic()):
+            if isinstance(event, Event):
+                self._journal.record("sync", event)
+
+    def _stop_listening(self) -> None:
+        if self._ear is not None:
+            self._ear.close()
+        self._ear = self._neighbours = None
 
     # Tuned while it runs
 
@@ -241,6 +285,10 @@ class KernelSync:
                 }
                 for daemon in running
             ],
+            "troubles": [
+                {"trouble": str(trouble), "source": source, "detail": detail}
+                for trouble, source, detail in (self._neighbours.troubles if self._neighbours else ())
+            ],
             "tuning": {
                 "maxlen": self._governor.tuning.maxlen,
                 "refresh_s": self._governor.tuning.refresh_s,
@@ -277,6 +325,7 @@ class KernelSync:
                     self._ipvs.stop_daemon(KernelRole(step.role.value))
                 elif isinstance(step, StartSyncDaemon):
                     self._ipvs.start_daemon(_to_kernel(step.daemon))
+                    self._stop_listening()  # another interface, or another maxlen
                     if self._announced is not None:
                         self._announced.read_again()
                     self._journal.write(

@@ -20,6 +20,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ from lvsha.vrrp.proof import TakeoverProof
 from lvsha.vrrp.record import RecordedRouter
 from lvsha.vrrp.replay import ReplayGuard
 from lvsha.vrrp.router import VirtualRouter
-from lvsha.vrrp.settings import RouterSettings
+from lvsha.vrrp.settings import HeartbeatPath, RouterSettings
 from lvsha.vrrp.track import Judgement, SteadyLink, TrackKind, judge
 from lvsha.vrrp.transitions import Phase, State
 from lvsha.wire.arp import ArpPacket, Operation, arp_request, decode_arp, gratuitous_arp
@@ -79,7 +80,7 @@ from lvsha.wire.ndisc import (
     solicited_node,
     unsolicited_advertisement,
 )
-from lvsha.wire.vrrp import encode_advertisement
+from lvsha.wire.vrrp import Advertisement, encode_advertisement
 
 _ALIVE_INTERVAL = 500 * MILLISECOND
 _SERVING_DEADLINE = 15 * SECOND
@@ -426,9 +427,9 @@ class Vrrpd:
             self._record(received.events)
             router = self.routers.get(received.router) if received.router is not None else None
             if router is not None and received.advert is not None and self._held is None:
-                self._perform(
-                    router, router.receive(received.advert, datagram.source, datagram.at), datagram.at
-                )
+                beside = port.interface != router.settings.interface
+                receive = router.receive_beside if beside else router.receive
+                self._perform(router, receive(received.advert, datagram.source, datagram.at), datagram.at)
                 if router.state is not State.MASTER:
                     self._note(router, datagram.at)
 
@@ -637,9 +638,11 @@ class Vrrpd:
         settings = router.settings
         port = self.ports.get((settings.interface, settings.family))
         source = router.primary
+        advert = router.advertisement(priority)
+        for path in settings.paths:
+            self._send_beside(settings, path, advert)
         if port is None or source is None:
             return 99  # EADDRNOTAVAIL
-        advert = router.advertisement(priority)
         group = VRRP_GROUP_4 if settings.family == 4 else VRRP_GROUP_6
         destinations = settings.unicast_peers or (ip_address(group),)
         keys = self.keys.of(settings)
@@ -658,6 +661,23 @@ class Vrrpd:
             except OSError as error:
                 errno = error.errno or 5
         return 0 if reached else errno
+
+    def _send_beside(self, settings: RouterSettings, path: HeartbeatPath, advert: Advertisement) -> None:
+        port = self.ports.get((path.interface, settings.family))
+        view = self.interfaces.view(path.interface, settings.family, exclude=set())
+        if port is None or view.primary is None:
+            return
+        keys = self.keys.of(settings)
+        number = self.guard.next(monotonic()) if keys is not None else 0
+        for peer in path.peers:
+            if peer == view.primary:
+                continue
+            payload = encode_advertisement(
+                advert, source=view.primary, destination=peer, checksum=settings.checksum
+            )
+            if keys is not None:
+                payload = keys.seal(payload, number, source=view.primary, destination=peer)
+            self._try(port.socket.send, payload, view.primary, peer)
 
     def _bind(self, settings: RouterSettings, output: AddAddresses | RenewAddresses, lease: int) -> int:
         failures = self.routes.add_addresses(
@@ -734,11 +754,16 @@ class Vrrpd:
         self.routers[settings.name].is_held_back = self._held_back
 
     def _routers_at(self, interface: str, family: int) -> list[RouterSettings]:
-        return [
-            router.settings
-            for router in self.routers.values()
-            if (router.settings.interface, router.settings.family) == (interface, family)
-        ]
+        """As their adverts come there: on their own network, or over a path of theirs."""
+        found = []
+        for router in self.routers.values():
+            settings = router.settings
+            if (settings.interface, settings.family) == (interface, family):
+                found.append(settings)
+            for path in settings.paths:
+                if (path.interface, settings.family) == (interface, family):
+                    found.append(replace(settings, interface=interface, unicast_peers=path.peers))
+        return found
 
     def _refresh_interface(self, router: VirtualRouter, now: Instant) -> None:
         """Open the sockets that are missing, and tell the router whether it can work."""
@@ -758,9 +783,11 @@ class Vrrpd:
         problem = view.problem
         if port is None and view.index:
             try:
-                port = self._open_port(settings, view.index)
+                port = self._open_port(settings.interface, settings.family, view.index)
             except KernelError as error:
                 problem = str(error)
+        for path in settings.paths:
+            self._refresh_path(settings, path)
         if port is not None:
             port.endpoint.own_addresses = self.interfaces.local_addresses()
             port.conflicts.own_macs = frozenset({self.interfaces.mac(settings.interface)})
@@ -786,10 +813,27 @@ class Vrrpd:
                 if name != settings.name:
                     self._refresh_interface(self.routers[name], now)
 
-    def _open_port(self, settings: RouterSettings, index: int) -> _Port:
-        here = self._routers_at(settings.interface, settings.family)
-        port = _Port(settings.interface, index, settings.family, here, keys=self.keys, guard=self.guard)
-        self.ports[(settings.interface, settings.family)] = port
+    def _refresh_path(self, settings: RouterSettings, path: HeartbeatPath) -> None:
+        """Open its sockets where they are missing; without them the router works on."""
+        view = self.interfaces.view(path.interface, settings.family, exclude=set())
+        key = (path.interface, settings.family)
+        port = self.ports.get(key)
+        if port is not None and port.index != view.index:
+            self._close_port(self.ports.pop(key))
+            port = None
+        if port is None and view.index:
+            try:
+                port = self._open_port(path.interface, settings.family, view.index)
+            except KernelError as error:
+                if self.complaints.count(f"path {path.interface}", monotonic()) is not None:
+                    self.journal.write("vrrp.path_unusable", router=settings.name, problem=str(error))
+        if port is not None:
+            port.endpoint.own_addresses = self.interfaces.local_addresses()
+
+    def _open_port(self, interface: str, family: int, index: int) -> _Port:
+        here = self._routers_at(interface, family)
+        port = _Port(interface, index, family, here, keys=self.keys, guard=self.guard)
+        self.ports[(interface, family)] = port
         self.reactor.watch(port.socket.fileno(), lambda: self._on_packets(port))
         if port.arp is not None:
             self.reactor.watch(port.arp.fileno(), lambda: self._on_arp(port))

@@ -255,7 +255,7 @@ SPARE_KEYS = frozenset(
         *("name", "check", "sorry", "quorum", "hysteresis", "quorum_unit", "on_failure"),
         *("minimum_pooled_percent", "slow_start", "garp", "password", "advert_interval", "preempt"),
         *("authentication", "key_file", "pre_hook", "pre_hook_timeout", "link_up_delay", "link_down_delay"),
-        *("routes", "rules"),
+        *("routes", "rules", "paths", "prove_to"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "lease", "priority"),
         *("startup_delay", "track", "group", "hook", "hook_timeout", "hook_repeat"),
     }

@@ -33,6 +33,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[[vrrp]]", schema.Vrrp),
     ("garp", schema.Garp),
     ("track", schema.Track),
+    ("paths", schema.HeartbeatPath),
     ("routes", schema.Route),
     ("rules", schema.Rule),
     ("[[service]]", schema.Service),

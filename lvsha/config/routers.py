@@ -12,7 +12,7 @@ from lvsha.config.schema import duration_text
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
 from lvsha.vrrp.routes import Network, RouteSettings, RuleSettings
-from lvsha.vrrp.settings import Authentication, GarpSettings, RouterSettings
+from lvsha.vrrp.settings import Authentication, GarpSettings, HeartbeatPath, RouterSettings
 from lvsha.vrrp.settings import problems as router_problems
 from lvsha.vrrp.track import TrackKind, TrackSettings
 from lvsha.wire.arp import ArpForm
@@ -147,6 +147,7 @@ class Routers:
             hook_timeout=pick(vrrp, defaults, "hook_timeout"),
             hook_repeat=pick(vrrp, defaults, "hook_repeat"),
             track=self._tracks(where("track"), pick(vrrp, defaults, "track")),
+            paths=self._paths(path, vrrp, node),
             routes=self._routes(path, vrrp, node, interface),
             rules=self._rules(path, vrrp),
             link_up_delay=pick(vrrp, defaults, "link_up_delay"),
@@ -196,6 +197,21 @@ class Routers:
         except ValueError as error:
             self._findings.error(path, str(error), 'a network, such as "192.168.7.0/24"')
             return None
+
+    def _paths(self, path: Path, vrrp: schema.Vrrp, node: str) -> tuple[HeartbeatPath, ...]:
+        paths = []
+        for number, table in enumerate(vrrp.paths):
+            interface = self._context.each((*path, "paths", number, "interface"), table.interface, node)
+            if interface is not None:
+                paths.append(HeartbeatPath(interface=interface, peers=tuple(table.peers)))
+        tracks = pick(vrrp, self._context.document.defaults.vrrp, "track")
+        if paths and all(track.gateway is None and track.script is None for track in tracks):
+            self._findings.warning(
+                (*path, "paths"),
+                "a MASTER whose own network is cut keeps the role: it is heard over the other path",
+                'track = [{ gateway = "..." }]',
+            )
+        return tuple(paths)
 
     def _routes(self, path: Path, vrrp: schema.Vrrp, node: str, interface: str) -> tuple[RouteSettings, ...]:
         routes = []

@@ -631,6 +631,16 @@ class VrrpDefaults(Table):
     garp: Garp = Field(default=Garp(), description="Announcements to neighbours.")
 
 
+class HeartbeatPath(Table):
+    """Another network on which the directors hear each other's adverts, by unicast: so a cut network is told
+    from a dead peer. Track the gateway as well, so that the director that is cut off gives the role up."""
+
+    interface: PerDirector[Interface] = Field(description="Through which the others are reached.")
+    peers: Annotated[list[Host], Field(min_length=1)] = Field(
+        description="The directors' addresses there, of the virtual router's family; one list serves all."
+    )
+
+
 class Route(Table):
     """A route that the MASTER has and nobody else: `ip route add TO via VIA dev INTERFACE src SOURCE`."""
 
@@ -677,6 +687,9 @@ class Vrrp(VrrpDefaults):
     excluded_addresses: list[Prefix] = Field(
         default=[],
         description="Move with the others but are not named in the adverts; may be of the other family.",
+    )
+    paths: list[HeartbeatPath] = Field(
+        default=[], description="Other networks over which its adverts go as well."
     )
     routes: list[Route] = Field(default=[], description="Added after the addresses, removed before them.")
     rules: list[Rule] = Field(default=[], description="Policy rules that move along.")

@@ -182,6 +182,10 @@ def router_table(router: RouterSettings, settings: Settings, *, masked: bool) ->
             "pre_hook_timeout": duration_text(router.pre_hook_timeout),
             "link_up_delay": duration_text(router.link_up_delay),
             "link_down_delay": duration_text(router.link_down_delay),
+            "paths": [
+                {"interface": each.interface, "peers": [str(peer) for peer in each.peers]}
+                for each in router.paths
+            ],
             "routes": [_route(route) for route in router.routes],
             "rules": [_rule(rule) for rule in router.rules],
             "prove_to": None if router.prove_to is None else [str(each) for each in router.prove_to],

@@ -183,6 +183,11 @@ def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
             f"no other director is connected by the relay: {relay['connections']} connections would be "
             "lost now; look at its log, and at the key file and UDP port of [sync.relay]"
         )
+    for trouble in sync.get("troubles", ()):
+        found.append(
+            f"on the sync interface: {trouble['trouble']} of {trouble['source']}, {trouble['detail']}; "
+            "see docs/failures/other-sync.md"
+        )
     if sync["expected"] and sync["missing"]:
         found.append(f"sync daemon not running: {', '.join(sync['missing'])}")
     return found

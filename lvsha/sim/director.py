@@ -61,6 +61,13 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What came over the second path."""
+
+    datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True)
 class _LastWords:
     """What the process left in shared memory: its state at its last advert or input."""
 
@@ -79,8 +86,9 @@ class Director:
         network: Network,
         log: Callable[[str, Output], None],
         keys: AuthKeys | None = None,
+        beside: Network | None = None,
     ) -> None:
-        """``keys``: for routers that authenticate their adverts."""
+        """``keys``: for routers that authenticate their adverts; ``beside``: a second network for adverts."""
         self.name = name
         self.address = address
         self.settings = routers
@@ -89,7 +97,7 @@ class Director:
         """Empty while the process does not run."""
         self.announcer = Announcer()
         self.leases = Leases()
-        self.inbox: deque[Datagram | Claim] = deque()
+        self.inbox: deque[Frame | Beside] = deque()
         self.is_frozen = False
         self.lag = 0
         """Nanoseconds from when something happens until the process gets to run: a busy machine."""
@@ -104,13 +112,17 @@ class Director:
         """Microseconds that the wall clock is ahead when the process starts."""
         self._numbers = self._guard_of(0)
         self._endpoint = Endpoint(interface=routers[0].interface, family=routers[0].family)
+        self._endpoint_beside = Endpoint(interface="beside", family=routers[0].family)
         self._conflicts = ConflictWatch(own_macs=frozenset())
         self._last_words: dict[str, _LastWords] = {}
         self._last_number = 0
         self._armed: Instant | None = None
         self._said: dict[tuple[RouterSettings, int, Address], Datagram] = {}
         """Adverts repeat: each is encoded once."""
+        self._beside = beside
         network.attach(name, address, self._arrive)
+        if beside is not None:
+            beside.attach(name, address, self._arrive_beside)
 
     # What happens to it
 
@@ -134,10 +146,14 @@ class Director:
         self._endpoint = Endpoint(
             interface=self.settings[0].interface, family=self.settings[0].family, guard=self._numbers
         )
-        self._endpoint.own_addresses = frozenset({self.address})
+        self._endpoint_beside = Endpoint(
+            interface="beside", family=self.settings[0].family, guard=self._numbers
+        )
+        self._endpoint.own_addresses = self._endpoint_beside.own_addresses = frozenset({self.address})
         self._conflicts = ConflictWatch(own_macs=frozenset({mac_of(self.name)}))
         for settings in self.settings:
             self._endpoint.put(settings, self._keys)
+            self._endpoint_beside.put(replace(settings, interface="beside"), self._keys)
             router = VirtualRouter(settings)
             self.routers[settings.name] = router
             words = self._last_words.get(settings.name)
@@ -204,6 +220,7 @@ class Director:
             router = self.routers.get(settings.name)
             if router is not None:
                 self._endpoint.put(settings, self._keys)
+                self._endpoint_beside.put(replace(settings, interface="beside"), self._keys)
                 self._perform(router, router.reconfigure(settings, self._world.now))
         self._arm()
 
@@ -249,9 +266,17 @@ class Director:
             self._perform(router, happen(router))
         self._arm()
 
+    def _arrive_beside(self, frame: Frame) -> None:
+        """What comes over the second path comes whatever the first link does."""
+        assert isinstance(frame, Datagram), "nobody answers for addresses there"
+        if self.is_running:
+            self._take(Beside(frame))
+
     def _arrive(self, frame: Frame) -> None:
-        if not self.is_running or not self.link_up:
-            return
+        if self.is_running and self.link_up:
+            self._take(frame)
+
+    def _take(self, frame: "Frame | Beside") -> None:
         if self.is_frozen or self.lag:
             if len(self.inbox) >= INBOX:
                 self.overflowed += 1
@@ -270,8 +295,11 @@ class Director:
                 self._receive(self.inbox.popleft())
             self._arm()
 
-    def _receive(self, frame: Frame) -> None:
+    def _receive(self, frame: "Frame | Beside") -> None:
         now = self._world.now
+        if isinstance(frame, Beside):
+            self._receive_advert(frame.datagram, beside=True)
+            return
         if isinstance(frame, Claim):
             for output in self._conflicts.receive(_claim_packet(frame), now):
                 if isinstance(output, Announce):
@@ -279,14 +307,20 @@ class Director:
                 else:
                     self._log(self.name, output)
             return
-        received = self._endpoint.receive(
+        self._receive_advert(frame, beside=False)
+
+    def _receive_advert(self, frame: Datagram, *, beside: bool) -> None:
+        now = self._world.now
+        endpoint = self._endpoint_beside if beside else self._endpoint
+        received = endpoint.receive(
             frame.payload, source=frame.source, destination=frame.destination, ttl=frame.ttl, now=now
         )
         for event in received.events:
             self._log(self.name, event)
         if received.router is not None and received.advert is not None:
             router = self.routers[received.router]
-            self._perform(router, router.receive(received.advert, frame.source, now))
+            receive = router.receive_beside if beside else router.receive
+            self._perform(router, receive(received.advert, frame.source, now))
 
     def _arm(self) -> None:
         """Ask the world to come back at the first deadline."""
@@ -405,11 +439,10 @@ class Director:
             self._look_at_the_kernel()
 
     def _send(self, router: VirtualRouter, priority: int) -> int:
-        if self.kernel.send_errno:
-            return self.kernel.send_errno
-        if not self.link_up:
-            return 100  # ENETDOWN
         settings = router.settings
+        errno = self.kernel.send_errno or (0 if self.link_up else 100)  # ENETDOWN
+        if errno and self._beside is None:
+            return errno
         group: Address = GROUP_IPV4 if settings.family == 4 else GROUP_IPV6
         seals = settings.authentication is not Authentication.NONE
         number = self._numbers.next(self._world.now) if seals else 0
@@ -424,8 +457,12 @@ class Director:
                     checksum=settings.checksum,
                 )
                 datagram = self._said[key] = Datagram(self.address, destination, TTL, payload)
-            self._network.send(self.name, self._sealed(datagram, number) if seals else datagram)
-        return 0
+            sealed = self._sealed(datagram, number) if seals else datagram
+            if not errno:
+                self._network.send(self.name, sealed)
+            if self._beside is not None:
+                self._beside.send(self.name, sealed)
+        return errno
 
     def _sealed(self, datagram: Datagram, number: int) -> Datagram:
         assert self._keys is not None, "the endpoint asks for them"

@@ -9,7 +9,7 @@ Invariants, looked at after every step:
 
 1. A kernel that refuses nothing holds an address exactly while its router does
    (MASTER, or releasing, or adopting).
-2. In a network that is whole and loses nothing, for longer than anybody's down
+2. In a network that is whole and loses nothing, or with a second path, for longer than anybody's down
    interval, nobody has been MASTER beside another for longer than a down interval.
 3. There, somebody who can be MASTER does not wait for it longer than two down intervals.
 4. Only a MASTER announces.
@@ -23,6 +23,7 @@ every address to it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from random import Random
 
@@ -100,6 +101,7 @@ class _Life:
         interval = SECOND if version == 2 else dice.choice([10, 100, 100, 1000]) * MILLISECOND
         count = dice.choice([2, 2, 3])
         priorities = [dice.choice([100, 100, 150, 200, 254]) for _ in range(count)]
+        self._no_tie = len(set(priorities)) == count
         own: list[Address] = [
             IPv4Address(f"10.0.0.{1 + number}") if family == 4 else IPv6Address(f"fe80::{1 + number}")
             for number in range(count)
@@ -114,6 +116,9 @@ class _Life:
         lease = dice.choice([0, 2 * SECOND, 3 * SECOND])
         unicast = dice.random() < 0.3
         self.authenticates = dice.random() < 0.4
+        self.beside = Network(self.world, Random(1)) if dice.random() < 0.3 else None
+        """A second path, which nothing befalls."""
+        self.boots = 0
         self.recorded: list[Datagram] = []
         """What an attacker has heard, some of it."""
         return [
@@ -140,6 +145,7 @@ class _Life:
                     ),
                 ),
                 keys=_KEYS if self.authenticates else None,
+                beside=self.beside,
                 world=self.world,
                 network=self.network,
                 log=self._log,
@@ -177,6 +183,7 @@ class _Life:
         """Start it. A reboot takes longer than the minute in which what was recorded could deceive it."""
         if not director.remembers:
             self.recorded.clear()
+            self.boots += 1
         director.start()
 
     # Living
@@ -256,7 +263,13 @@ class _Life:
             and self.network.weather.delay_most <= MILLISECOND
             and not any(director.kernel.send_errno or director.lag for director in self.directors)
         )
-        if not clean or masters < 2:
+        # Who hears each other anywhere agrees, unless it is a tie.
+        heard = (
+            self.beside is not None
+            and self._no_tie
+            and not any(director.lag or director.is_frozen for director in self.directors)
+        )
+        if not (clean or heard) or masters < 2:
             self._double_since = None
         elif self._double_since is None:
             self._double_since = now
@@ -402,11 +415,14 @@ def _record(life: _Life, director: Director) -> str:
 def _replay(life: _Life, director: Director) -> str:
     """All that was written down is sent again, as fast as it came or at once."""
     pause = life.dice.choice([0, director.settings[0].advert_interval])
+    boots = life.boots
+
+    def say(datagram: Datagram) -> None:
+        if life.boots == boots:
+            life.network.forge(datagram)
+
     for number, datagram in enumerate(life.recorded):
-        life.world.at(
-            Instant(life.world.now + number * pause),
-            lambda it=datagram: life.network.forge(it),  # type: ignore[misc]
-        )
+        life.world.at(Instant(life.world.now + number * pause), partial(say, datagram))
     return f"the attacker sends {len(life.recorded)} recorded adverts again"
 
 

@@ -80,6 +80,8 @@ class Transcript:
     def __init__(self) -> None:
         self.world = World()
         self.network = Network(self.world, Random(0))
+        self.beside: Network | None = None
+        """A second path for adverts, of the directors made after it."""
         self.directors: dict[str, Director] = {}
         self._defaults: dict[str, Any] = {}
         self._lines: list[str] = []
@@ -181,7 +183,12 @@ class Transcript:
             world=self.world,
             network=self.network,
             log=self._log,
+            beside=self.beside,
         )
+
+    def _do_path(self) -> None:
+        """The directors that follow hear each other on a second network, too."""
+        self.beside = Network(self.world, Random(0))
 
     # Time and weather
 
@@ -214,8 +221,15 @@ class Transcript:
     def _do_isolate(self, name: str) -> None:
         self.network.isolate(self._known(name))
 
+    def _do_partition_path(self, one: str, other: str) -> None:
+        if self.beside is None:
+            raise ValueError("there is no second path; say `path` before the directors")
+        self.beside.partition(self._known(one), self._known(other))
+
     def _do_heal(self) -> None:
         self.network.heal()
+        if self.beside is not None:
+            self.beside.heal()
 
     def _known(self, name: str) -> str:
         if name != GATEWAY and name not in self.directors:

@@ -99,6 +99,8 @@ class _Played:
         self.none = self.double = 0
         self._last = Instant(0)
         self._was_none = self._was_double = False
+        if any(router.paths for router in routers.values()):
+            self.stage.command("path")
         addresses = {
             node: router.source_address or _address(router.family, number)
             for number, (node, router) in enumerate(routers.items(), start=1)
@@ -120,6 +122,7 @@ class _Played:
                 world=self.stage.world,
                 network=self.stage.network,
                 log=self.stage.log,
+                beside=self.stage.beside if router.paths else None,
             )
             self.stage.directors[node] = director
             director.start()

@@ -52,15 +52,7 @@ class RecordedRouter(VirtualRouter):
 
     def receive(self, advert: Advertisement, source: Address, now: Instant) -> list[Output]:
         outputs = super().receive(advert, source, now)
-        told = {
-            "version": advert.version,
-            "vrid": advert.vrid,
-            "priority": advert.priority,
-            "addresses": [str(address) for address in advert.addresses],
-            "centiseconds": advert.max_advertise_interval_cs,
-            "seconds": advert.advertisement_interval_s,
-        }
-        return self._told(now, "receive", outputs, advert=told, source=str(source))
+        return self._told(now, "receive", outputs, advert=_as_entry(advert), source=str(source))
 
     def on_deadline(self, now: Instant) -> list[Output]:
         return self._told(now, "on_deadline", super().on_deadline(now))
@@ -175,6 +167,17 @@ def _put_in(router: VirtualRouter, entry: Entry, now: Instant) -> list[Output]:
         raise ValueError(f"{name!r} is none")
     outputs: list[Output] = getattr(router, name)(now)
     return outputs
+
+
+def _as_entry(advert: Advertisement) -> Entry:
+    return {
+        "version": advert.version,
+        "vrid": advert.vrid,
+        "priority": advert.priority,
+        "addresses": [str(address) for address in advert.addresses],
+        "centiseconds": advert.max_advertise_interval_cs,
+        "seconds": advert.advertisement_interval_s,
+    }
 
 
 def _advert(told: Entry) -> Advertisement:

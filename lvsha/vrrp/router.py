@@ -38,6 +38,10 @@ The rules
 8. Whoever wants to be asked before a takeover (``pre_hook``) is asked when the silence
    is over, and waited for no longer than ``pre_hook_timeout``. An advert heard meanwhile
    counts as ever.
+9. An advert over another path counts as one on the network itself: whoever is heard
+   anywhere is alive, and two MASTERs that hear each other anywhere settle it. Only a tie
+   is left to the network, whose addresses decide it. That a living MASTER is of no use,
+   because its network is cut, it must find out itself (``vrrp.track``: the gateway).
 """
 
 from collections.abc import Callable
@@ -244,6 +248,12 @@ class VirtualRouter:
         outputs += self._happen(on, now, reason, advert=advert, source=source)
         self._last_heard = now
         return outputs
+
+    def receive_beside(self, advert: Advertisement, source: Address, now: Instant) -> list[Output]:
+        """The same over another path: rule 9."""
+        if advert.priority == self.priority and self.phase is Phase.MASTER:
+            return self._wake(now)
+        return self.receive(advert, self.master_address or source, now)
 
     def on_deadline(self, now: Instant) -> list[Output]:
         if self._unbind_retry is not None and now >= self._unbind_retry:

@@ -52,6 +52,15 @@ class GarpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatPath:
+    """Another network on which the directors hear each other: so a cut network is told from a dead peer."""
+
+    interface: str
+    peers: tuple[Address, ...]
+    """Theirs and perhaps our own, which is left out; of the router's family."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSettings:
     """One virtual router: a VRID on an interface, for one address family."""
 
@@ -108,6 +117,8 @@ class RouterSettings:
     garp: GarpSettings = field(default_factory=GarpSettings)
     track: tuple[TrackSettings, ...] = ()
     """What changes the priority, or makes the router unfit, when it is down."""
+    paths: tuple[HeartbeatPath, ...] = ()
+    """Adverts go there as well, by unicast, and count as if they had come on ``interface``."""
     routes: tuple[RouteSettings, ...] = ()
     """Added with the addresses and removed with them."""
     rules: tuple[RuleSettings, ...] = ()
@@ -205,6 +216,9 @@ def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
             yield SettingsProblem("track", "a weight is -253 to 253 and not 0; without one, down is a fault")
         if track.weight is not None and settings.is_owner:
             yield SettingsProblem("track", "the owner's priority is 255 and no weight changes it")
+    for path in settings.paths:
+        if not path.peers or any(peer.version != settings.family for peer in path.peers):
+            yield SettingsProblem("paths", f"{path.interface} needs peers of IPv{settings.family}")
     if settings.pre_hook and not 0 < settings.pre_hook_timeout <= PRE_HOOK_MAX:
         yield SettingsProblem("pre_hook_timeout", "a takeover can wait 10 s at most, and more than 0")
     for route in settings.routes:

@@ -122,7 +122,8 @@ def main() -> int:
         return 0
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "lvsha.cli.main", "lab", "exec", "--bare"]
-    command += ["--limit", str(arguments.limit), "--", sys.executable, __file__]
+    root = Path(__file__).resolve().parents[2]
+    command += ["--limit", str(arguments.limit), "--", "env", f"PYTHONPATH={root}", sys.executable, __file__]
     command += ["--failovers", str(arguments.failovers), "--seed", str(arguments.seed)]
     command += ["--json", str(arguments.json.absolute())]
     subprocess.run(command, check=False)

@@ -26,8 +26,9 @@ from lvsha.director.desired import desired_table
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.ipvs.model import DaemonRole
 from lvsha.ipvs.plan import plan
-from lvsha.lab.netns import ip_batch
+from lvsha.lab.netns import ip_batch, run
 from lvsha.sync.settings import SyncSettings
+from lvsha.wire.checksum import internet_checksum
 from tests.kernel.ipvs_netns import fresh_netns
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(60)]
@@ -140,6 +141,45 @@ def test_a_second_look_writes_nothing(bench: Bench) -> None:
     bench.watch_for(2.5)
 
     assert bench.events() == before
+
+
+def speak(*, syncid: int = 7, port: int = PORT, size: int = 44) -> None:
+    """A message of another director, as it comes out of the cable; what is too long comes in fragments."""
+    payload = struct.pack(">BBHBbH", 0, syncid, size, 0, 1, 0) + bytes(36)
+    udp = struct.pack(">HHHH", 40_000, port, 8 + size, 0) + payload
+    more = 0x2000 if size > len(payload) else 0
+    ends = socket.inet_aton("10.9.0.2") + socket.inet_aton("224.0.0.81")
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, more, 1, 17, 0)
+    checksum = internet_checksum(header + ends)
+    packet = header[:10] + struct.pack(">H", checksum) + ends + udp
+    frame = bytes.fromhex("01005e000051 020000000002 0800") + packet
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind(("other", 0))
+        for _ in range(3):
+            sock.send(frame)
+
+
+def test_what_the_daemons_drop_without_a_word_is_found_and_named(bench: Bench) -> None:
+    bench.watch_for(1.3)
+    speak(syncid=8)
+    speak(port=8850)
+    speak(size=2_000)
+    speak()
+    bench.watch_for(1.2)
+
+    told = {each["trouble"]: each for each in bench.sync.status()["troubles"]}
+    assert set(told) == {"other_syncid", "other_port", "too_long"}
+    assert {each["source"] for each in told.values()} == {"10.9.0.2"}
+    assert "2000 bytes" in told["too_long"]["detail"]
+    assert bench.events().count("sync.neighbour_trouble") == 3
+
+    rule = ["INPUT", "-i", "sync0", "-p", "udp", "--dport", str(PORT), "-j", "DROP"]
+    run(["iptables-legacy", "-w", "-A", *rule])
+    for _ in range(4):
+        speak()
+        bench.watch_for(1.1)
+
+    assert "filtered" in {each["trouble"] for each in bench.sync.status()["troubles"]}
 
 
 def test_a_stop_puts_the_settings_of_the_kernel_back(bench: Bench) -> None:

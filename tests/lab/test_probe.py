@@ -115,6 +115,7 @@ def test_a_connection_that_has_said_nothing_yet_may_be_answered_by_anybody(serve
     connections.open("127.0.0.1", server.port, 3, rounds=0, timeout_s=5.0)
 
     assert connections.check(5.0)["survived"] == 3
+    close(connections)
 
 
 def test_a_load_counts_what_it_opened_and_goes_on_with_it(server: Server) -> None:
@@ -133,3 +134,4 @@ def test_a_load_counts_what_it_opened_and_goes_on_with_it(server: Server) -> Non
     assert answer["opened"] == answer["tried"] > 5
     assert (answer["errors"], answer["unanswered"]) == ({}, 0)
     assert connections.check(5.0)["survived"] == answer["opened"]
+    close(connections)
