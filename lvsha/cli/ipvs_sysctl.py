@@ -13,7 +13,7 @@ from lvsha.ipvs.sysctls import BY_NAME, SETTINGS, Setting
 
 PREFIX = "net.ipv4.vs."
 _EPILOG = """\
-A value that differs from our advice is marked *. `[sysctl]` in lvsha.toml sets these while a
+A value that differs from our advice is marked *. `[ipvs.sysctl]` in lvsha.toml sets these while a
 director runs, and puts back what was there. Exit status: 0, 1 no such setting here, 2 wrong usage.
 
 example: lvsha ipvs sysctl drop_entry expire_nodest_conn

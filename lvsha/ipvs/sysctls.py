@@ -1,6 +1,6 @@
 """The kernel's settings of IPVS, ``net.ipv4.vs.*``: what each does, and what we would set.
 
-``[sysctl]`` of the configuration sets them; its ranges are in ``lvsha.config.schema``.
+``[ipvs.sysctl]`` of the configuration sets them; its ranges are in ``lvsha.config.schema``.
 Sources: Documentation/networking/ipvs-sysctl.rst of Linux 6.1, and measurements on
 that kernel (docs/reference/ipvs.md).
 """

@@ -203,6 +203,19 @@ with IPVS() as ipvs:
 """
 
 
+FLOOR = "python -I -S -c pass"
+"""What no Python program can be faster than."""
+
+
+def in_turns(programs: dict[str, list[str]], rounds: int) -> dict[str, float]:
+    """The median time of each program's ``-Ln``."""
+    costs: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, argv in programs.items():
+            costs[name].append(timed(run, argv if name == FLOOR else [*argv, "-Ln"])[0])
+    return {name: statistics.median(values) for name, values in costs.items()}
+
+
 def measure_programs(desired: DesiredTable, rounds: int, *, with_pyroute2: bool) -> dict[str, Any]:
     """Whole programs, start-up included."""
     text = rules(desired)
@@ -213,24 +226,22 @@ def measure_programs(desired: DesiredTable, rounds: int, *, with_pyroute2: bool)
     result: dict[str, Any] = {}
     for name, argv in programs.items():
         restore: list[float] = []
-        listing: list[float] = []
-        calls: dict[str, int | None] = {}
-        for number in range(rounds):
+        for _ in range(rounds):
             with empty_netns():
                 restore.append(timed(run, [*argv, "-R"], text)[0])
-                listing.append(timed(run, [*argv, "-Ln"])[0])
-                if number == 0:
-                    calls["-Ln"] = system_calls([*argv, "-Ln"])
         with empty_netns():
-            calls["-R"] = system_calls([*argv, "-R"], text)
-        with empty_netns():
-            empty = statistics.median(timed(run, [*argv, "-Ln"])[0] for _ in range(5))
-        result[name] = {
-            "-R": statistics.median(restore),
-            "-Ln": statistics.median(listing),
-            "-Ln of nothing": empty,
-            "system calls": calls,
-        }
+            calls = {"-R": system_calls([*argv, "-R"], text)}
+        result[name] = {"-R": statistics.median(restore), "system calls": calls}
+    # In turns: a machine is not equally fast all the time.
+    with empty_netns():
+        nothing = in_turns(programs, rounds)
+        run([*(own or ["ipvsadm"]), "-R"], text)
+        lists = in_turns(programs | {FLOOR: [sys.executable, "-I", "-S", "-c", "pass"]}, 3 * rounds)
+        for name, argv in programs.items():
+            result[name] |= {"-Ln": lists[name], "-Ln of nothing": nothing[name]}
+            result[name]["system calls"]["-Ln"] = system_calls([*argv, "-Ln"])
+            result[name]["peak KiB"] = peak_kib([*argv, "-Ln"])
+        result[FLOOR] = {"-Ln": lists[FLOOR]}
     if with_pyroute2:
         with empty_netns():
             result["pyroute2"] = {"-R": timed(run, [sys.executable, "-c", PYROUTE2], text)[0]}
@@ -244,7 +255,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--without-pyroute2", action="store_true", help="it takes long")
-    parser.add_argument("--shapes", default="1x5000,1000x10", help="services x realservers (%(default)s)")
+    parser.add_argument(
+        "--shapes", default="1x5000,1000x10,1000x5", help="services x realservers (%(default)s)"
+    )
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="0: without (%(default)s)")
     options = parser.parse_args()
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",") if shape]
