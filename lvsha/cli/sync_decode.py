@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lvsha.cli.sync_decoder import Decoder, Outcome, Progress, decode_in_parallel, worth_sharing
+from lvsha.cli.sync_decoder import Decoder, Outcome, Progress, decode_parts, worth_mapping
 from lvsha.cli.sync_format import TextLines
 from lvsha.cli.sync_options import add_filter_options, add_port_option, wanted_ports
 from lvsha.cli.sync_report import report, report_json
@@ -102,8 +102,10 @@ def read_input(name: str, options: argparse.Namespace, out: BinaryIO, inspector:
         decoder = Decoder(options, out, inspector)
         decoder.take(bytes.fromhex(name), 0, "-", 0)
         return decoder.outcome
-    if inspector is None and name != "-" and options.jobs != 1 and worth_sharing(path):
-        return decode_in_parallel(path, options, out)
+    if inspector is None and name != "-" and worth_mapping(path):
+        outcome = decode_parts(path, options, out)
+        _tell_of_cut(name, outcome.is_cut)
+        return outcome
     decoder = Decoder(options, out, inspector)
     with open_input(None if name == "-" else path) as file:
         head = file.peek(64)[:64]  # type: ignore[attr-defined]  # it has one
@@ -118,9 +120,13 @@ def read_input(name: str, options: argparse.Namespace, out: BinaryIO, inspector:
                 decoder.read(frame)
                 if not count & 0x3FF:
                     progress.show(capture.bytes_read, f"{decoder.outcome.messages:,} messages")
-    if capture.is_cut:
-        print(f"{PROG}: {name} ends in the middle of a record", file=sys.stderr)
+    _tell_of_cut(name, capture.is_cut)
     return decoder.outcome
+
+
+def _tell_of_cut(name: str, is_cut: bool) -> None:
+    if is_cut:
+        print(f"{PROG}: {name} ends in the middle of a record", file=sys.stderr)
 
 
 def _is_hex(text: str) -> bool:

@@ -7,6 +7,7 @@ is as if one process had done it all, and none of it is copied from one to anoth
 
 import argparse
 import contextlib
+import ctypes
 import json
 import mmap
 import os
@@ -17,13 +18,13 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self, TextIO
 
 from lvsha.cli.sync_format import JsonLines, Origin, TextLines, address_text
 from lvsha.cli.sync_options import entry_test, is_sync_destination, wanted_ports
 from lvsha.core.errors import DecodeError
 from lvsha.core.instant import Instant
-from lvsha.io.capture import Frame, is_pcap, pcap_chunks, pcap_part
+from lvsha.io.capture import Frame, PcapChunks, is_pcap, pcap_form, pcap_part
 from lvsha.sync.inspect import Inspector
 from lvsha.wire.datagram import DatagramReader
 from lvsha.wire.ipvs_sync.message import decode_message, is_plain_v1
@@ -31,13 +32,20 @@ from lvsha.wire.ipvs_sync.receiver import Receiver
 from lvsha.wire.ipvs_sync.records import Loses, Problem, SyncConn
 from lvsha.wire.ipvs_sync.v1 import uniform_stride
 
+if TYPE_CHECKING:
+    from lvsha.cli.sync_block import BlockDecoder
+
 SHARE_FROM: Final = 16 << 20
 """A smaller file is decoded before other processes have begun."""
-CHUNK: Final = 1 << 19
-"""Its lines, up to ten times as long, are what a process keeps in memory."""
+CHUNK: Final = 1 << 18
+"""Its lines, up to ten times as long, are what a process keeps in memory; longer ones leave its cache."""
 OVERLAP: Final = 128 << 10
 """Read before a part for the fragments of a datagram that ends in it: two datagrams of the largest size."""
 PROGRESS_INTERVAL_S: Final = 0.5
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+"""glibc's; other C libraries have no mallopt."""
 
 
 @dataclass(slots=True)
@@ -49,18 +57,21 @@ class Outcome:
     """Entries and messages that a receiver does not install."""
     cut_messages: int = 0
     """Messages that the capture holds only in part."""
+    is_cut: bool = False
+    """The file ends in the middle of a record."""
 
     def __iadd__(self, other: "Outcome") -> Self:
         self.messages += other.messages
         self.lost += other.lost
         self.cut_messages += other.cut_messages
+        self.is_cut |= other.is_cut
         return self
 
 
 class Sink(Protocol):
     """Where lines go."""
 
-    def write(self, lines: bytes, /) -> object: ...
+    def write(self, lines: bytes | memoryview, /) -> object: ...
 
 
 class Decoder:
@@ -75,11 +86,12 @@ class Decoder:
         self._datagrams = DatagramReader(wanted_ports(options))
         self._test = entry_test(options)
         self._format: JsonLines | TextLines = JsonLines() if options.json else TextLines()
-        self._uniform = None
-        if isinstance(self._format, JsonLines) and not (
-            self._test or options.errors or options.syncid is not None
-        ):
-            self._uniform = self._format.uniform
+        self.prints_all_json = options.json and not (
+            inspector or self._test or options.errors or options.syncid is not None
+        )
+        self._uniform = (
+            self._format.uniform if isinstance(self._format, JsonLines) and self.prints_all_json else None
+        )
 
     def remember(self, frame: Frame) -> None:
         """A frame of which only fragments matter: its message has been taken elsewhere."""
@@ -175,16 +187,16 @@ class Progress:
 # Several processes
 
 
-def worth_sharing(path: Path) -> bool:
-    """A pcap file that is long enough, on a machine with more than one processor."""
-    if len(os.sched_getaffinity(0)) < 2 or not path.is_file() or path.stat().st_size < SHARE_FROM:
+def worth_mapping(path: Path) -> bool:
+    """A pcap file that is long enough to be cut into parts."""
+    if not path.is_file() or path.stat().st_size < SHARE_FROM:
         return False
     with path.open("rb") as file:
         return is_pcap(file.read(4))
 
 
-def decode_in_parallel(path: Path, options: argparse.Namespace, out: BinaryIO) -> Outcome:
-    """As one process would, line for line.
+def decode_parts(path: Path, options: argparse.Namespace, out: BinaryIO) -> Outcome:
+    """A pcap file, by as many processes as there are processors, as one would, line for line.
 
     Raises:
         CaptureError: the file is damaged; what comes before the damage has been written.
@@ -194,25 +206,59 @@ def decode_in_parallel(path: Path, options: argparse.Namespace, out: BinaryIO) -
     sys.stderr.flush()
     jobs = options.jobs or len(os.sched_getaffinity(0))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        ring = [os.pipe() for _ in range(jobs)]
-        workers = [_Worker(number, ring, data, options, out.fileno()) for number in range(jobs)]
-        for end in ring:
-            os.close(end[0])
-        os.write(ring[0][1], b"!")
-        for end in ring:
-            os.close(end[1])
-        total = Outcome()
-        try:
-            with Progress(sys.stderr, len(data)) as progress:
-                for number, chunk in enumerate(pcap_chunks(data, CHUNK, OVERLAP)):
-                    progress.show(chunk[1])
-                    workers[number % jobs].give(chunk)
-                    _release(data, chunk[0])
-        finally:
-            for worker in workers:
-                worker.no_more()
-            for worker in workers:
-                total += worker.result()
+        chunks = PcapChunks(data, CHUNK, OVERLAP)
+        with Progress(sys.stderr, len(data)) as progress:
+            total = (_alone if jobs == 1 else _together)(chunks, data, options, out, progress, jobs)
+        total.is_cut = chunks.is_cut
+    return total
+
+
+Chunk = tuple[int, int, int]
+
+
+def _alone(
+    chunks: Iterable[Chunk],
+    data: mmap.mmap,
+    options: argparse.Namespace,
+    out: BinaryIO,
+    progress: Progress,
+    jobs: int,
+) -> Outcome:
+    assert jobs == 1, "one process, not several"
+    parts = _Parts(data, options)
+    for chunk in chunks:
+        progress.show(chunk[1])
+        parts.read(chunk)
+        parts.write_to(out.fileno())
+    return parts.outcome
+
+
+def _together(
+    chunks: Iterable[Chunk],
+    data: mmap.mmap,
+    options: argparse.Namespace,
+    out: BinaryIO,
+    progress: Progress,
+    jobs: int,
+) -> Outcome:
+    ring = [os.pipe() for _ in range(jobs)]
+    workers = [_Worker(number, ring, data, options, out.fileno()) for number in range(jobs)]
+    for end in ring:
+        os.close(end[0])
+    os.write(ring[0][1], b"!")
+    for end in ring:
+        os.close(end[1])
+    total = Outcome()
+    try:
+        for number, chunk in enumerate(chunks):
+            progress.show(chunk[1])
+            workers[number % jobs].give(chunk)
+            _release(data, chunk[0])
+    finally:
+        for worker in workers:
+            worker.no_more()
+        for worker in workers:
+            total += worker.result()
     return total
 
 
@@ -247,7 +293,7 @@ class _Worker:
         os.close(task_in)
         os.close(result_out)
 
-    def give(self, chunk: tuple[int, int, int]) -> None:
+    def give(self, chunk: Chunk) -> None:
         os.write(self._tasks, b"%d %d %d\n" % chunk)
 
     def no_more(self) -> None:
@@ -274,7 +320,7 @@ def _own_ends(ring: list[tuple[int, int]], number: int) -> tuple[int, int]:
     return turn, next_turn
 
 
-def _tasks(fd: int) -> Iterator[tuple[int, int, int]]:
+def _tasks(fd: int) -> Iterator[Chunk]:
     with os.fdopen(fd) as file:
         for line in file:
             before, start, end = map(int, line.split())
@@ -282,27 +328,22 @@ def _tasks(fd: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _work(
-    tasks: Iterator[tuple[int, int, int]],
+    tasks: Iterator[Chunk],
     turn: int,
     next_turn: int,
     data: mmap.mmap,
     options: argparse.Namespace,
     out: int,
 ) -> Outcome:
-    lines = _Lines()
-    decoder = Decoder(options, lines)
-    for before, start, end in tasks:
-        for frame in pcap_part(data, before, start):
-            decoder.remember(frame)
-        for frame in pcap_part(data, start, end):
-            decoder.read(frame)
+    parts = _Parts(data, options)
+    for chunk in tasks:
+        parts.read(chunk)
         if not os.read(turn, 1):
             raise BrokenPipeError("the process before this one has ended")
-        lines.write_to(out)
+        parts.write_to(out)
         with contextlib.suppress(BrokenPipeError):  # the next one had no more parts, and has ended
             os.write(next_turn, b"!")
-        _release(data, before)
-    return decoder.outcome
+    return parts.outcome
 
 
 def _release(data: mmap.mmap, until: int) -> None:
@@ -312,22 +353,64 @@ def _release(data: mmap.mmap, until: int) -> None:
         data.madvise(mmap.MADV_DONTNEED, 0, length)
 
 
-class _Lines:
-    """Lines that wait for their turn, in memory that is used again for the next part's."""
+class _Parts:
+    """Decodes parts of a file, and keeps the lines of one until it is their turn."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray(12 * CHUNK)
-        self._end = 0
+    def __init__(self, data: mmap.mmap, options: argparse.Namespace) -> None:
+        self._data = data
+        self._lines: list[bytes | memoryview] = []
+        self._decoder = Decoder(options, self)
+        self._blocks = _block_decoder(self._decoder, pcap_form(data), options, self)
 
-    def write(self, lines: bytes) -> None:
-        end = self._end + len(lines)
-        # A slice past the end makes the buffer grow.
-        self._buffer[self._end : end] = lines
-        self._end = end
+    @property
+    def outcome(self) -> Outcome:
+        return self._decoder.outcome
+
+    def write(self, lines: bytes | memoryview) -> None:
+        self._lines.append(lines)
+
+    def read(self, chunk: Chunk) -> None:
+        before, start, end = chunk
+        if self._blocks is not None:
+            self._blocks.read(self._data[before:start], self._data[start:end])
+        else:
+            for frame in pcap_part(self._data, before, start):
+                self._decoder.remember(frame)
+            for frame in pcap_part(self._data, start, end):
+                self._decoder.read(frame)
+        _release(self._data, before)
 
     def write_to(self, fd: int) -> None:
-        with memoryview(self._buffer)[: self._end] as rest:
-            written = 0
-            while written < len(rest):
-                written += os.write(fd, rest[written:])
-        self._end = 0
+        for lines in self._lines:
+            with memoryview(lines) as rest:
+                written = 0
+                while written < len(rest):
+                    written += os.write(fd, rest[written:])
+        self._lines.clear()
+
+
+def _block_decoder(
+    decoder: Decoder, form: tuple[str, int, int], options: argparse.Namespace, out: Sink
+) -> "BlockDecoder | None":
+    """The quick way, if NumPy is here and the options leave all lines as they are."""
+    if not decoder.prints_all_json:
+        return None
+    # Before NumPy is loaded: its pool of threads takes longer to start than we need it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _keep_memory()
+    try:
+        from lvsha.cli.sync_block import BlockDecoder
+    except ImportError:
+        return None
+    return BlockDecoder(decoder, form, options, out)
+
+
+def _keep_memory() -> None:
+    """Have the C library keep what is freed: columns are made and freed all the time.
+
+    To give their pages back and take new ones takes a third of the processor's time.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+        mallopt(_M_MMAP_THRESHOLD, 1 << 30)

@@ -43,6 +43,11 @@ def bytes_text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
+def sender_json(source: str, port: int, version: int, syncid: int) -> str:
+    """What stands in a line between its time and its entry."""
+    return f',"source":"{source}","port":{port},"version":{version},"syncid":{syncid},'
+
+
 class Origin:
     """Where a message came from, in both forms, made once for all of its entries."""
 
@@ -51,10 +56,8 @@ class Origin:
         self._source = source
         self._version = version
         self._syncid = syncid
-        self.json = (
-            f'{{"time":{time_ns // 1_000_000_000}.{time_ns % 1_000_000_000:09d},"source":"{source}",'
-            f'"port":{port},"version":{version},"syncid":{syncid},'
-        )
+        seconds, fraction = divmod(time_ns, 1_000_000_000)
+        self.json = f'{{"time":{seconds}.{fraction:09d}{sender_json(source, port, version, syncid)}'
 
     @property
     def text(self) -> str:
@@ -135,6 +138,19 @@ def _head_text(head: bytes) -> str:
     return f'{_state_text(kind, protocol, flags, state)},"caddr":"'
 
 
+def state_json(kind: int, protocol: int, state: int, *, template: bool) -> str:
+    """From ``type`` to the state's name."""
+    return (
+        f'"type":{kind},"protocol":{protocol},"protocol_name":"{protocol_name(protocol)}",'
+        f'"state":{state},"state_name":"{state_name(protocol, state, template=template)}"'
+    )
+
+
+def flags_json(flags: int) -> str:
+    """The flags and their names."""
+    return f'"flags":{flags},"flag_names":{_compact(flag_names(flags))}'
+
+
 def _middle_text(middle: bytes) -> str:
     """From the virtual port to the time-out."""
     return _numbers_text(*struct.unpack(">HHLL", middle))
@@ -143,7 +159,7 @@ def _middle_text(middle: bytes) -> str:
 def _tail_text(tail: bytes) -> str:
     """From the virtual address to the end of the line."""
     half = len(tail) // 2
-    return f"{_places_text(tail[:half], tail[half:])},{_NO_OPTIONS}}}\n"
+    return f"{_places_text(tail[:half], tail[half:])},{NO_OPTIONS}}}\n"
 
 
 def _entry_text(conn: SyncConn) -> str:
@@ -151,17 +167,13 @@ def _entry_text(conn: SyncConn) -> str:
         f"{_state_text(conn.type, conn.protocol, conn.flags, conn.state)},"
         f'"caddr":"{address_text(conn.caddr)}","cport":{conn.cport}'
         f"{_numbers_text(conn.vport, conn.dport, conn.fwmark, conn.timeout)}"
-        f"{_places_text(conn.vaddr, conn.daddr)},{_options(conn) if conn.options else _NO_OPTIONS}"
+        f"{_places_text(conn.vaddr, conn.daddr)},{_options(conn) if conn.options else NO_OPTIONS}"
     )
 
 
 def _state_text(kind: int, protocol: int, flags: int, state: int) -> str:
     template = bool(flags & ConnFlag.TEMPLATE)
-    return (
-        f'"type":{kind},"protocol":{protocol},"protocol_name":"{protocol_name(protocol)}",'
-        f'"state":{state},"state_name":"{state_name(protocol, state, template=template)}",'
-        f'"flags":{flags},"flag_names":{_compact(flag_names(flags))}'
-    )
+    return f"{state_json(kind, protocol, state, template=template)},{flags_json(flags)}"
 
 
 def _numbers_text(vport: int, dport: int, fwmark: int, timeout: int) -> str:
@@ -172,7 +184,7 @@ def _places_text(vaddr: bytes, daddr: bytes) -> str:
     return f',"vaddr":"{address_text(vaddr)}","daddr":"{address_text(daddr)}"'
 
 
-_NO_OPTIONS: Final = '"seq":null,"pe_name":null,"pe_data":null'
+NO_OPTIONS: Final = '"seq":null,"pe_name":null,"pe_data":null'
 
 
 def _options(conn: SyncConn) -> str:

@@ -25,6 +25,8 @@ RAW_IP: Final = 101
 LINUX_COOKED: Final = 113
 
 PCAP_HEADER_SIZE: Final = 24
+RECORD_SIZE: Final = 16
+"""Before each frame of a pcap file: seconds, fraction, captured and true length, in the file's byte order."""
 MAX_FRAME: Final = 1 << 20
 """A record that claims more is not believed: the longest datagram has 65,535 bytes."""
 READ_AHEAD: Final = 1 << 18
@@ -154,42 +156,67 @@ class CaptureFile:
                 return
 
 
-def pcap_chunks(data: bytes | mmap.mmap, chunk_size: int, overlap: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a pcap file, as it lies in memory, into parts that can be read on their own.
+class PcapChunks:
+    """A pcap file, as it lies in memory, in parts that can be read on their own.
 
     Each is (where to begin to read, where the part begins, where it ends), all at the
-    beginning of a frame: reading begins up to ``overlap`` bytes before the part, for
+    beginning of a record: reading begins up to ``overlap`` bytes before the part, for
     fragments of datagrams that end in it.
 
-    Raises:
+    Raises (while iterating):
         CaptureError: as iterating over a ``CaptureFile``.
     """
-    view = memoryview(data)
-    order, _ = _PCAP_MAGIC[bytes(view[:4])]
+
+    def __init__(self, data: bytes | mmap.mmap, chunk_size: int, overlap: int) -> None:
+        self._data = data
+        self._chunk_size = chunk_size
+        self._overlap = overlap
+        self.is_cut = False
+        """The file ends in the middle of a record."""
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        order, _, _ = pcap_form(self._data)
+        chunk_size, overlap = self._chunk_size, self._overlap
+        captured_length = struct.Struct(order + "L").unpack_from
+        at = before = start = next_before = PCAP_HEADER_SIZE
+        until, remember = start + chunk_size, start + chunk_size - overlap
+        with memoryview(self._data) as view:
+            size = len(view)
+            while at + RECORD_SIZE <= size:
+                (captured,) = captured_length(view, at + 8)
+                if captured > MAX_FRAME:
+                    raise CaptureError(f"a frame of {captured} bytes at byte {at}: the file is damaged there")
+                at += RECORD_SIZE + captured
+                if at >= remember:
+                    if next_before <= start:
+                        next_before = at
+                    if at >= until and at < size:
+                        yield before, start, at
+                        before, start, next_before = next_before, at, at
+                        until, remember = start + chunk_size, start + chunk_size - overlap
+        self.is_cut = at != size
+        yield before, start, size
+
+
+def pcap_form(data: bytes | mmap.mmap) -> tuple[str, int, int]:
+    """Byte order, nanoseconds in a unit of the second time field, and link type of a pcap file."""
+    order, unit_ns = _PCAP_MAGIC[data[:4]]
+    return order, unit_ns, struct.unpack_from(order + "L", data, 20)[0] & 0x0FFF_FFFF
+
+
+def pcap_records(block: bytes, order: str) -> list[int]:
+    """Where each record begins in a block that begins with one; the last may be cut."""
     captured_length = struct.Struct(order + "L").unpack_from
-    at = before = start = PCAP_HEADER_SIZE
-    until, remember = start + chunk_size, start + chunk_size - overlap
-    next_before = start
-    size = len(view)
-    while at + 16 <= size:
-        (captured,) = captured_length(view, at + 8)
-        if captured > MAX_FRAME:
-            raise CaptureError(f"a frame of {captured} bytes at byte {at}: the file is damaged there")
-        at += 16 + captured
-        if at >= remember:
-            if next_before <= start:
-                next_before = at
-            if at >= until and at < size:
-                yield before, start, at
-                before, start, next_before = next_before, at, at
-                until, remember = start + chunk_size, start + chunk_size - overlap
-    yield before, start, size
+    records, at, last = [], 0, len(block) - RECORD_SIZE
+    while at <= last:
+        records.append(at)
+        at += RECORD_SIZE + captured_length(block, at + 8)[0]
+    return records
 
 
 def pcap_part(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[Frame]:
     """The frames of such a part; the last frame of the file may be cut."""
-    order, unit_ns = _PCAP_MAGIC[data[:4]]
-    link = struct.unpack_from(order + "L", data, 20)[0] & 0x0FFF_FFFF
+    order, unit_ns, link = pcap_form(data)
     header = struct.Struct(order + "4L").unpack_from
     while start + 16 <= end:
         seconds, fraction, captured, length = header(data, start)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 ETHERNET: Final = 1
-_LINK_HEADERS: Final[dict[int, tuple[int, int]]] = {
+LINK_HEADERS: Final[dict[int, tuple[int, int]]] = {
     # LINKTYPE: (where the EtherType is, where the packet begins)
     ETHERNET: (12, 14),
     113: (14, 16),  # Linux "cooked", as tcpdump -i any writes it
@@ -18,10 +18,10 @@ _LINK_HEADERS: Final[dict[int, tuple[int, int]]] = {
 _BARE_IP: Final = frozenset({12, 14, 101, 228, 229})
 _LOOPBACK: Final = frozenset({0, 108})
 
-_IPV4: Final = 0x0800
+IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
 _VLAN: Final = frozenset({0x8100, 0x88A8, 0x9100})
-_UDP: Final = 17
+UDP: Final = 17
 _FRAGMENT: Final = 44
 _EXTENSIONS: Final = frozenset({0, 43, 60, 135})
 """IPv6 headers that may come before UDP and all have their length in the second byte."""
@@ -60,7 +60,7 @@ class DatagramReader:
 
     def read(self, link: int, frame: bytes) -> Datagram | None:
         """The datagram that this frame is, or completes."""
-        header = _LINK_HEADERS.get(link)
+        header = LINK_HEADERS.get(link)
         if header is not None:
             at, start = header
             if len(frame) < start:
@@ -69,7 +69,7 @@ class DatagramReader:
             while kind in _VLAN and len(frame) >= start + 4:
                 (kind,) = _U16.unpack_from(frame, start + 2)
                 start += 4
-            if kind == _IPV4:
+            if kind == IPV4:
                 return self._ipv4(frame, start)
             return self._ipv6(frame, start) if kind == _IPV6 else None
         if link in _BARE_IP or link in _LOOPBACK:
@@ -86,7 +86,7 @@ class DatagramReader:
         first, total, identification, fragment, ttl, protocol, source, destination = _IPV4_HEADER.unpack_from(
             frame, start
         )
-        if protocol != _UDP or first >> 4 != 4:
+        if protocol != UDP or first >> 4 != 4:
             return None
         body = start + (first & 15) * 4
         # Total length 0: the sender's network card cut a larger packet up after it was captured.
@@ -103,13 +103,13 @@ class DatagramReader:
         _, length, kind, ttl, source, destination = _IPV6_HEADER.unpack_from(frame, start)
         at = start + 40
         end = at + length if length else len(frame)
-        while kind != _UDP:
+        while kind != UDP:
             if len(frame) < at + 8:
                 return None
             if kind == _FRAGMENT:
                 kind, fragment, identification = frame[at], *struct.unpack_from(">HL", frame, at + 2)
                 at += 8
-                if fragment & 0xFFF9 and kind == _UDP:
+                if fragment & 0xFFF9 and kind == UDP:
                     key = (source, destination, identification)
                     offset, more = fragment & 0xFFF8, bool(fragment & 1)
                     return self._fragment(

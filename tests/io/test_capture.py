@@ -16,9 +16,9 @@ from lvsha.io.capture import (
     CaptureFile,
     CaptureWriter,
     Frame,
+    PcapChunks,
     is_capture,
     open_input,
-    pcap_chunks,
     pcap_part,
 )
 
@@ -144,7 +144,7 @@ def test_a_length_that_cannot_be_is_damage() -> None:
 @pytest.mark.parametrize("overlap", [0, 40, 1_000])
 def test_parts_together_are_the_whole(chunk: int, overlap: int) -> None:
     data = pcap()
-    parts = list(pcap_chunks(data, chunk, overlap))
+    parts = list(PcapChunks(data, chunk, overlap))
 
     assert [frame for _, start, end in parts for frame in pcap_part(data, start, end)] == FRAMES
     for (_, _, end), (before, start, _) in itertools.pairwise(parts):
