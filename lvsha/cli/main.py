@@ -37,6 +37,7 @@ VERBS: dict[str, str] = {
     "doctor": "find the faults that LVS set-ups have; it only looks",
     "sim": "run virtual directors on a virtual network",
     "lab": "real directors on a real IPVS kernel, on this machine",
+    "completion": "print the completion of bash, zsh or fish",
 }
 """In the order of ``lvsha --help``."""
 
