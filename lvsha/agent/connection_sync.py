@@ -494,6 +494,9 @@ class ConnectionSync:
             "gate": {"open": self.gate.is_open, "reason": self.gate.reason},
             "coverage": round(min((view.coverage for view in views), default=0.0), 6),
             "would_lose": max((view.missing for view in views), default=len(self.store)),
+            "would_lose_expected": max(
+                (view.missing - view.on_its_way for view in views), default=len(self.store)
+            ),
             "would_lose_by_service": by_service(lost, self.store, names),
             "would_lose_counted": len(lost),
             "would_lose_connections": [self.describe(key) for key in lost[:_LOST_SHOWN]],
@@ -504,6 +507,7 @@ class ConnectionSync:
                     "ready": _readiness_names(view.readiness),
                     "connections": view.live,
                     "missing": view.missing,
+                    "on_its_way": view.on_its_way,
                     "missing_here": view.missing_here,
                     "coverage": round(view.coverage, 6),
                     "resynced": view.resynced,

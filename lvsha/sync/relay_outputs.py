@@ -154,6 +154,8 @@ class PeerView:
     in_flight: int
     """Frames that are not installed there."""
     in_flight_keys: int
+    on_its_way: int = 0
+    """Of ``missing``, those that were sent and not reported lost: their acknowledgement is all that lacks."""
     sent_frames: int
     sent_bytes: int
     received_frames: int

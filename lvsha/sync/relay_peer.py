@@ -694,6 +694,9 @@ class PeerSession:
         waiting = self._store.waiting.get(self.peer.director)
         rows = len(self._store)
         missing = len(waiting.missing) if waiting is not None else rows
+        on_its_way = 0
+        if waiting is not None and missing and self._send_window.flights:
+            on_its_way = sum(key in waiting.missing for key in self._send_window.keys)
         oldest = (
             earliest(waiting.fresh.oldest, waiting.bulk.oldest, self._send_window.oldest)
             if waiting is not None
@@ -716,6 +719,7 @@ class PeerSession:
             waiting=len(waiting) if waiting is not None else 0,
             in_flight=len(self._send_window.flights),
             in_flight_keys=self._send_window.key_count,
+            on_its_way=on_its_way,
             sent_frames=self.sent_frames,
             sent_bytes=self.sent_bytes,
             received_frames=self.received_frames,

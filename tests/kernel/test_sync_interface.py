@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,39 @@ def test_a_second_look_writes_nothing(bench: Bench) -> None:
     bench.watch_for(2.5)
 
     assert bench.events() == before
+
+
+class BusyMirror:
+    """Announces 20,000 entries a second that say nothing new."""
+
+    window = 0
+    passed_on = 0
+
+    @property
+    def heard(self) -> int:
+        return round(time.monotonic() * 20_000)
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.mirror: Any = BusyMirror()
+        self.readings = 0
+
+    def read_again(self) -> None:
+        self.readings += 1
+
+
+def test_busy_connections_are_announced_less_often_and_the_event_says_why(bench: Bench) -> None:
+    bench.sync.follow(Reader())
+    path = Path("/proc/sys/net/ipv4/vs/sync_refresh_period")
+
+    bench.watch_for(6.5)
+
+    assert path.read_text().strip() == "20"
+    (event,) = [json.loads(line) for line in bench.log.getvalue().splitlines() if "sync_tuned" in line]
+    assert (event["setting"], event["old"], event["new"]) == ("refresh_s", 10, 20)
+    assert "say nothing new" in event["reason"]
+    assert bench.sync.status()["tuning"]["refresh_s"] == 20
 
 
 def speak(*, syncid: int = 7, port: int = PORT, size: int = 44) -> None:
