@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         help="processes for large files (default: one a processor)",
     )
     add_port_option(made)
-    add_filter_options(made)
+    add_filter_options(made, of_messages=True)
     return made
 
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self, TextIO
 
 from lvsha.cli.sync_format import JsonLines, Origin, TextLines, address_text
-from lvsha.cli.sync_options import entry_test, is_sync_destination, wanted_ports
+from lvsha.cli.sync_options import entry_test, is_sync_destination, message_test, wanted_ports
 from lvsha.core.errors import DecodeError
 from lvsha.core.instant import Instant
 from lvsha.io.capture import Frame, PcapChunks, is_pcap, pcap_form, pcap_part
@@ -85,9 +85,10 @@ class Decoder:
         self._receiver = Receiver(maxlen=options.maxlen)
         self._datagrams = DatagramReader(wanted_ports(options))
         self._test = entry_test(options)
+        self._message_test = message_test(options)
         self._format: JsonLines | TextLines = JsonLines() if options.json else TextLines()
         self.prints_all_json = options.json and not (
-            inspector or self._test or options.errors or options.syncid is not None
+            inspector or self._test or options.errors or self._message_test
         )
         self._uniform = (
             self._format.uniform if isinstance(self._format, JsonLines) and self.prints_all_json else None
@@ -127,12 +128,13 @@ class Decoder:
             message = decode_message(payload, self._receiver)
         except DecodeError as error:
             self.outcome.lost += 1
-            if test is None and options.syncid is None:
+            if test is None and self._message_test is None:
                 origin = Origin(time_ns=time_ns, source=source, port=port, version=0, syncid=0)
                 problem = Problem(reason=error.reason, loses=Loses.MESSAGE, offset=0, detail=error.detail)
                 self._write(self._format.problem(origin, problem))
             return
-        if options.syncid is not None and message.syncid != options.syncid:
+        passes = self._message_test
+        if passes is not None and not passes(message.version, message.syncid, source, port):
             return
         self.outcome.lost += message.lost
         origin = Origin(

@@ -2,7 +2,8 @@
 
 import argparse
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from lvsha.core.addr import Address, parse_endpoint
@@ -10,6 +11,8 @@ from lvsha.wire.ipvs_sync.names import DEFAULT_PORT, ConnFlag, Protocol, state_n
 from lvsha.wire.ipvs_sync.records import SyncConn
 
 EntryTest = Callable[[SyncConn], bool]
+MessageTest = Callable[[int, int, str, int], bool]
+"""Of version, syncid, source and port."""
 
 MAX_SYNC_PORTS: Final = 64
 """A master with ``sync_ports`` n sends to the n ports from its own on; the kernel's limit."""
@@ -65,8 +68,14 @@ def is_sync_destination(options: argparse.Namespace, destination: bytes, port: i
     return destination[0] >> 4 == 0xE if len(destination) == 4 else destination[0] == 0xFF
 
 
-def add_filter_options(parser: argparse.ArgumentParser, *, syncid: str = "--syncid") -> None:
-    """``--vip``, ``--rs`` and their like. ``syncid``: the name of that one, if it is taken."""
+def add_filter_options(
+    parser: argparse.ArgumentParser, *, syncid: str = "--syncid", of_messages: bool = False
+) -> None:
+    """``--vip``, ``--rs`` and their like.
+
+    ``syncid``: the name of that one, if it is taken; ``of_messages``: see ``message_test``.
+    """
+    fields = (*_FIELDS, *(_MESSAGE_FIELDS if of_messages else ()))
     group = parser.add_argument_group("which entries (all of these must hold)")
     group.add_argument("--vip", type=endpoint_or_address, metavar="ADDR[:PORT]", help="virtual address")
     group.add_argument("--rs", type=endpoint_or_address, metavar="ADDR[:PORT]", help="realserver")
@@ -90,10 +99,10 @@ def add_filter_options(parser: argparse.ArgumentParser, *, syncid: str = "--sync
     group.add_argument(
         "--where",
         action="append",
-        type=_where,
+        type=partial(_where, fields),
         default=[],
         metavar="FIELD=VALUE",
-        help=f"any field: {', '.join(_FIELDS)}",
+        help=f"any field: {', '.join(fields)}",
     )
 
 
@@ -114,6 +123,9 @@ _FIELDS: Final[dict[str, Callable[[SyncConn], str]]] = {
     "pe_data": lambda conn: conn.pe_data.decode("utf-8", "backslashreplace"),
 }
 
+_MESSAGE_FIELDS: Final = ("version", "syncid", "source", "port")
+_ADDRESSES: Final = ("caddr", "vaddr", "daddr", "source")
+
 
 def _protocol(text: str) -> int:
     if text.isdigit():
@@ -126,11 +138,11 @@ def _protocol(text: str) -> int:
         ) from None
 
 
-def _where(text: str) -> tuple[str, str]:
+def _where(fields: Sequence[str], text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if name not in _FIELDS or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE with a field of {', '.join(_FIELDS)}")
-    if name in ("caddr", "vaddr", "daddr"):
+    if name not in fields or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE with a field of {', '.join(fields)}")
+    if name in _ADDRESSES:
         try:
             value = str(ipaddress.ip_address(value))
         except ValueError as error:
@@ -163,12 +175,25 @@ def entry_test(options: argparse.Namespace) -> EntryTest | None:
     if options.template:
         tests.append(lambda conn: bool(conn.flags & ConnFlag.TEMPLATE))
     for name, value in options.where:
-        tests.append(_field_test(_FIELDS[name], value))
+        if name in _FIELDS:
+            tests.append(_field_test(_FIELDS[name], value))
     if not tests:
         return None
     if len(tests) == 1:
         return tests[0]
     return lambda conn: all(test(conn) for test in tests)
+
+
+def message_test(options: argparse.Namespace) -> MessageTest | None:
+    """Whether a message passes ``--syncid`` and what ``--where`` says of messages; None: all do."""
+    wanted = [
+        (_MESSAGE_FIELDS.index(name), value) for name, value in options.where if name in _MESSAGE_FIELDS
+    ]
+    if options.syncid is not None:
+        wanted.append((_MESSAGE_FIELDS.index("syncid"), str(options.syncid)))
+    if not wanted:
+        return None
+    return lambda *message: all(str(message[place]) == value for place, value in wanted)
 
 
 def _field_test(read: Callable[[SyncConn], str], value: str) -> EntryTest:

@@ -24,9 +24,10 @@ def service_text(service: ServiceId) -> str:
 class Meter:
     """Rates between two looks at counters that only grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, started: Instant | None = None) -> None:
+        """``started``: when all counters were 0; None: nobody knows, and the first look has no rates."""
         self._last: dict[object, int] = {}
-        self._at: Instant | None = None
+        self._at = started
         self._seen: dict[object, int] = {}
         self._seconds = 0.0
 
@@ -36,7 +37,7 @@ class Meter:
         self._at, self._last, self._seen = now, self._seen, {}
 
     def rate(self, name: object, count: int) -> float | None:
-        """Per second since the look before this; None at the first."""
+        """Per second since the look before this, or the start."""
         self._seen[name] = count
         if not self._seconds:
             return None

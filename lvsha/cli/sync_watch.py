@@ -120,11 +120,12 @@ class Watch:
             receiver=receiver, syncids=frozenset(ours), silence=seconds(options.silence)
         )
         self.queue = ReceiveQueue()
-        self._meter = Meter()
+        started = Instant(time.time_ns())
+        self._meter, self._whole_time = Meter(started), Meter(started)
         self._next_screen = 0
         self._next_look = 0
         self.look_interval_s = min(LOOK_INTERVAL_S, options.interval) if place.backup else options.interval
-        self._look(Instant(time.time_ns()))
+        self._look(started)
 
     def on_message(self, heard: Heard) -> None:
         now = Instant(heard.time_ns)
@@ -174,7 +175,8 @@ class Watch:
         return data
 
     def close(self) -> None:
-        """The last screen, when there has been none since the last message."""
+        """The last screen: its rates are those of the whole time."""
+        self._meter = self._whole_time
         self._look(Instant(time.time_ns()))
         self.show(Instant(time.time_ns()))
 
