@@ -399,7 +399,7 @@ def _block_decoder(
         return None
     # Before NumPy is loaded: its pool of threads takes longer to start than we need it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _keep_memory()
+    keep_memory()
     try:
         from lvsha.cli.sync_block import BlockDecoder
     except ImportError:
@@ -407,7 +407,7 @@ def _block_decoder(
     return BlockDecoder(decoder, form, options, out)
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Have the C library keep what is freed: columns are made and freed all the time.
 
     To give their pages back and take new ones takes a third of the processor's time.

@@ -1,10 +1,10 @@
 """The sync codec and ``lvsha sync decode``, beside tshark on the same capture in the same run.
 
-    .venv/bin/python tests/bench/bench_sync_decode.py --megabytes 1000 --json FILE
+    python tests/bench/bench_sync_decode.py --megabytes 1000 --page docs/reference/benchmarks-sync.md
 
 Every message is full: 40 IPv4 entries, 1,448 bytes, as a kernel's master sends them at its
 default size. Clients and ports are random, so no two messages are alike and nothing that the
-decoder remembers helps with them; 8 virtual addresses, 32 realservers, 6 pairs of state and flags.
+decoder remembers helps with them; 8 virtual addresses, 32 realservers, states with their flags and time-outs.
 
 tshark is given the same fields as lvsha prints (``-T json -e ...``), with its name resolution off.
 Both write to /dev/null. Codec rates are the best of several rounds on one core.
@@ -22,19 +22,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lvsha.cli.sync_decoder import keep_memory
 from lvsha.io.capture import CaptureWriter
 from lvsha.sync.inspect import Inspector
+from lvsha.wire.ipvs_sync.columns import plain_messages
 from lvsha.wire.ipvs_sync.message import decode_message, decode_rows, encode_message
+from lvsha.wire.ipvs_sync.names import default_timeout_s
 from lvsha.wire.ipvs_sync.records import SyncConn
 
 ENTRIES = 40
 WATCH_PORT = 28_848
 MESSAGE_SIZE = 8 + 36 * ENTRIES
 FRAME_SIZE = 14 + 20 + 8 + MESSAGE_SIZE
+BEGIN, END = "<!-- captures: begin -->", "<!-- captures: end -->"
+WITHOUT_NUMPY = (
+    "import sys; sys.modules['numpy'] = None; from lvsha.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
 LVSHA = str(Path(sys.executable).with_name("lvsha"))
 TSHARK_FIELDS = (
     "frame.time_epoch", "ip.src", "udp.dstport", "ipvs.version", "ipvs.syncid", "ipvs.type", "ipvs.proto",
@@ -44,6 +54,8 @@ TSHARK_FIELDS = (
 STATES = bytes((1, 1, 1, 4, 5, 7)) * 42 + bytes((1, 1, 1, 1))
 """What a random byte makes of the state; INACTIVE goes with all but ESTABLISHED."""
 INACTIVE = bytes(0 if state == 1 else 1 for state in STATES)
+TIMEOUTS = {state: default_timeout_s(6, state).to_bytes(2) for state in STATES}
+TIMEOUT_BYTES = [bytes(TIMEOUTS[state][half] for state in STATES) for half in (0, 1)]
 FEW = {count: bytes(number % count for number in range(256)) for count in (8, 32)}
 
 
@@ -66,6 +78,8 @@ def messages(count: int, seed: int = 1) -> Iterator[bytes]:
         states = columns[0]
         message[8 + 9 :: 36] = states.translate(STATES)
         message[8 + 6 :: 36] = states.translate(INACTIVE)
+        message[8 + 22 :: 36] = states.translate(TIMEOUT_BYTES[0])
+        message[8 + 23 :: 36] = states.translate(TIMEOUT_BYTES[1])
         for place, column in zip((10, 11, 24, 25, 26, 27), columns[1:7], strict=True):
             message[8 + place :: 36] = column
         message[8 + 31 :: 36] = columns[7].translate(FEW[8])
@@ -114,8 +128,14 @@ def codec_rates() -> dict[str, float]:
     sample = list(messages(1_000))
     inspector = Inspector()
     clock = iter(range(10**18, 2 * 10**18, 200_000))
+    keep_memory()
+    block = sample[:180]
+    joined = np.frombuffer(b"".join(block), np.uint8)
+    starts, sizes = np.arange(0, len(joined), MESSAGE_SIZE), np.full(len(block), MESSAGE_SIZE)
     return {
         "tuples_per_s": best_rate(decode_rows, sample),
+        "columns_per_s": len(block)
+        * best_rate(lambda _: plain_messages(joined, starts, sizes, maxlen=1_472), sample[:1]),
         "records_per_s": best_rate(decode_message, sample),
         "inspected_per_s": best_rate(
             lambda message: inspector.observe(message, source="10.0.0.1", port=8848, now=next(clock)),  # type: ignore[arg-type]  # an Instant is an int
@@ -146,6 +166,9 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=100, help="size of the capture (100)")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where the capture goes, and stays")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the table of captures into this page"
+    )
     parser.add_argument("--codec-only", action="store_true", help="no capture, no tshark")
     parser.add_argument("--rate", type=int, default=5_000, help="messages a second to watch (5000)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long to watch them (8)")
@@ -153,6 +176,7 @@ def main() -> int:
     result: dict[str, Any] = {"cpus": len(os.sched_getaffinity(0)), **codec_rates()}
     for name, title in (
         ("tuples_per_s", "decode_rows (tuples)"),
+        ("columns_per_s", "plain_messages (columns)"),
         ("records_per_s", "decode_message (SyncConn)"),
         ("inspected_per_s", "Inspector.observe"),
     ):
@@ -165,6 +189,10 @@ def main() -> int:
             result |= captures(capture, options.megabytes)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.page and "tshark" in result:
+        before, rest = options.page.read_text().split(BEGIN)
+        _, after = rest.split(END)
+        options.page.write_text(before + "\n".join([BEGIN, *page_lines(result), END]) + after)
     return 0
 
 
@@ -225,32 +253,79 @@ def captures(path: Path, megabytes: int) -> dict[str, Any]:
     count = (path.stat().st_size - 24) // (16 + FRAME_SIZE)
     entries = count * ENTRIES
     print(f"capture: {path.stat().st_size / 1e6:,.0f} MB, {count:,} messages, {entries:,} entries")
-    decode = [LVSHA, "sync", "decode", "--json"]
+    decode = ["sync", "decode", "--json"]
     fields = [word for field in TSHARK_FIELDS for word in ("-e", field)]
     result: dict[str, Any] = {"megabytes": path.stat().st_size / 1e6, "messages": count, "entries": entries}
+    result["at"] = f"{datetime.now(UTC):%Y-%m-%d}"
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder, "small.pcap")
-        small_entries = write_capture(small, max(10, megabytes // 10)) * ENTRIES
-        tenth = timed([*decode, "--jobs", "1", str(small)])
-        result["lvsha_summary"] = timed([LVSHA, "sync", "decode", "--summary", str(small)])
-        result["lvsha_summary"]["entries"] = small_entries
-    result["lvsha"] = timed([*decode, str(path)])
-    result["lvsha_one_process"] = timed([*decode, "--jobs", "1", str(path)])
-    result["memory_of_a_tenth_mb"] = tenth["memory_mb"]
-    result["tshark"] = timed(["tshark", "-n", "-r", str(path), "-T", "json", *fields])
-    for name in ("lvsha", "lvsha_one_process", "tshark"):
-        took = result[name]
+        result["small_megabytes"] = max(10, megabytes // 10)
+        small_entries = write_capture(small, result["small_megabytes"]) * ENTRIES
+        runs = {
+            "tshark_ek_of_a_tenth": ["tshark", "-n", "-r", str(small), "-T", "ek", *fields],
+            "lvsha_summary_of_a_tenth": [LVSHA, "sync", "decode", "--summary", str(small)],
+            "lvsha_one_process_of_a_tenth": [LVSHA, *decode, "--jobs", "1", str(small)],
+        }
+        for name, argv in runs.items():
+            result[name] = timed(argv) | {"entries": small_entries}
+    runs = {
+        "lvsha": [LVSHA, *decode, str(path)],
+        "lvsha_one_process": [LVSHA, *decode, "--jobs", "1", str(path)],
+        "lvsha_without_numpy": [sys.executable, "-c", WITHOUT_NUMPY, *decode, "--jobs", "1", str(path)],
+        "tshark": ["tshark", "-n", "-r", str(path), "-T", "json", *fields],
+    }
+    for name, argv in runs.items():
+        result[name] = timed(argv) | {"entries": entries}
+    tshark = result["tshark"]
+    for name, took in result.items():
+        if not isinstance(took, dict):
+            continue
+        for what in ("wall", "cpu"):
+            took[f"ns_an_entry_{what}"] = took[f"{what}_s"] / took["entries"] * 1e9
+            took[f"tshark_takes_times_{what}"] = (tshark[f"{what}_s"] / entries) / (
+                took[f"{what}_s"] / took["entries"]
+            )
         print(
-            f"{name:<20} {took['wall_s']:7.2f} s wall, {took['cpu_s']:7.2f} s processor, "
-            f"{entries / took['wall_s'] / 1e6:5.2f} M entries/s, {took['memory_mb']:,.0f} MB"
+            f"{name:<30} {took['wall_s']:7.2f} s wall, {took['cpu_s']:7.2f} s processor, "
+            f"{took['ns_an_entry_cpu']:,.0f} ns an entry, {took['memory_mb']:,.0f} MB; tshark "
+            f"{took['tshark_takes_times_wall']:.1f} ×, {took['tshark_takes_times_cpu']:.1f} × of a processor"
         )
-    summary = result["lvsha_summary"]
-    print(f"lvsha --summary       {small_entries / summary['wall_s'] / 1e6:.2f} M entries/s")
-    print(f"a tenth of the capture in one process: {tenth['memory_mb']:.0f} MB")
-    for name in ("lvsha", "lvsha_one_process"):
-        result[f"tshark_to_{name}"] = result["tshark"]["wall_s"] / result[name]["wall_s"]
-        print(f"tshark / {name}: {result[f'tshark_to_{name}']:.1f}")
     return result
+
+
+def page_lines(result: dict[str, Any]) -> list[str]:
+    """What stands between the markers."""
+    processes = result["cpus"]
+    titles = {
+        "lvsha": f"`lvsha`, {processes} processes",
+        "lvsha_one_process": "`lvsha --jobs 1`",
+        "lvsha_without_numpy": "the same without NumPy",
+        "tshark": "`tshark -T json`",
+    }
+    lines = [
+        f"{result['megabytes']:,.0f} MB, {result['entries'] / 1e6:.1f} million entries, {result['at']}, "
+        f"one run of each, one after the other:",
+        "",
+        "| | wall clock, s | processor, s | ns an entry of processor | memory, MB "
+        "| tshark takes, wall clock | processor |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, title in titles.items():
+        took = result[name]
+        lines.append(
+            f"| {title} | {took['wall_s']:.1f} | {took['cpu_s']:.1f} | {took['ns_an_entry_cpu']:.0f} "
+            f"| {took['memory_mb']:.0f} | {took['tshark_takes_times_wall']:.1f} × "
+            f"| {took['tshark_takes_times_cpu']:.1f} × |"
+        )
+    tenth, whole = result["lvsha_one_process_of_a_tenth"], result["lvsha_one_process"]
+    lines += [
+        "",
+        f"Memory of one process with a tenth of the capture: {tenth['memory_mb']:.0f} MB; with all of it: "
+        f"{whole['memory_mb']:.0f} MB. tshark's other form, `-T ek`, takes "
+        f"{result['tshark_ek_of_a_tenth']['ns_an_entry_cpu']:.0f} ns an entry; `lvsha --summary` "
+        f"{result['lvsha_summary_of_a_tenth']['ns_an_entry_cpu']:.0f}.",
+    ]
+    return lines
 
 
 if __name__ == "__main__":
