@@ -8,6 +8,7 @@ is as if one process had done it all, and none of it is copied from one to anoth
 import argparse
 import contextlib
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -42,6 +43,7 @@ CHUNK: Final = 1 << 18
 OVERLAP: Final = 128 << 10
 """Read before a part for the fragments of a datagram that ends in it: two datagrams of the largest size."""
 PROGRESS_INTERVAL_S: Final = 0.5
+_TASK_SIZE: Final = 128
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -276,6 +278,7 @@ class _Worker:
         out: int,
     ) -> None:
         task_in, self._tasks = os.pipe()
+        fcntl.fcntl(self._tasks, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
         self._results, result_out = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -296,7 +299,8 @@ class _Worker:
         os.close(result_out)
 
     def give(self, chunk: Chunk) -> None:
-        os.write(self._tasks, b"%d %d %d\n" % chunk)
+        # Few fit into the pipe: what has been given is nearly what has been done, and progress says so.
+        os.write(self._tasks, (b"%d %d %d" % chunk).ljust(_TASK_SIZE - 1) + b"\n")
 
     def no_more(self) -> None:
         os.close(self._tasks)
