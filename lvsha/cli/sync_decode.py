@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     out.flush()
     if total.cut_messages:
         print(f"{PROG}: {total.cut_messages} messages are cut: capture with tcpdump -s 0", file=sys.stderr)
-    if not total.messages:
+    if not total.messages and not status:
         ports = sorted(wanted_ports(options))
         span = f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else str(ports[0])
         print(f"{PROG}: no sync message found (UDP ports {span}); --port names others", file=sys.stderr)

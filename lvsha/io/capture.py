@@ -185,6 +185,8 @@ class PcapChunks:
             while at + RECORD_SIZE <= size:
                 (captured,) = captured_length(view, at + 8)
                 if captured > MAX_FRAME:
+                    if at > start:
+                        yield before, start, at
                     raise CaptureError(f"a frame of {captured} bytes at byte {at}: the file is damaged there")
                 at += RECORD_SIZE + captured
                 if at >= remember:

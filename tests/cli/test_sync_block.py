@@ -205,3 +205,23 @@ def test_a_file_that_ends_in_a_record_says_so(
     out, err = capfdbinary.readouterr()
     assert out.count(b"\n") >= 8
     assert b"ends in the middle of a record" in err
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_comes_before_damage_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], jobs: str
+) -> None:
+    path = write_capture(tmp_path / "sync.pcap", [frame(message(WEB))] * 9)
+    data = bytearray(path.read_bytes())
+    record = 16 + len(frame(message(WEB)))
+    struct.pack_into("<L", data, 24 + 7 * record + 8, 1 << 30)
+    path.write_bytes(data)
+    monkeypatch.setattr(sync_decoder, "SHARE_FROM", 0)
+    monkeypatch.setattr(sync_decoder, "CHUNK", 3 * record)
+
+    status = lvsha.main(["sync", "decode", "--json", "--jobs", jobs, str(path)])
+
+    out, err = capfdbinary.readouterr()
+    assert (status, out.count(b"\n")) == (1, 7)
+    assert b"the file is damaged there" in err
+    assert err.count(b"\n") == 1
