@@ -143,6 +143,12 @@ async def history(request: web.Request) -> web.Response:
     return answer({"changes": request.app[PORT].history(request.query)})
 
 
+async def identity(request: web.Request) -> web.Response:
+    who = request[IDENTITY]
+    services = list(who.services) if who.services is not None else None
+    return answer({"name": who.name, "role": who.role.name.lower(), "services": services})
+
+
 async def explain(request: web.Request) -> web.Response:
     target = request.query.get("target", "")
     if not target:

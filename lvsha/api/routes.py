@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from lvsha.api import bodies, handlers
+from lvsha.api import bodies, handlers, pages
 from lvsha.api.roles import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +56,11 @@ def _post(
 def _answer(path: str, handler: Handler, summary: str) -> Route:
     """One whose status code is the answer: 200 yes, 503 no. Open to all: it tells nothing else."""
     return _get(path, handler, summary, role=Role.NOBODY)
+
+
+def _page(path: str, handler: Handler, summary: str, media: str) -> Route:
+    """A file of the dashboard. It tells nothing: what it shows it has to ask for."""
+    return Route(method="GET", path=path, handler=handler, role=Role.NOBODY, summary=summary, media=media)
 
 
 _NAME = Parameter(name="name", description="A service's name.", place="path")
@@ -170,5 +175,9 @@ ROUTES: tuple[Route, ...] = (
     _get("/backup", handlers.backup, "BACKUP?", _ROUTER, role=Role.NOBODY),
     _answer("/healthy", handlers.healthy, "Every service is in the kernel and has its quorum."),
     _answer("/in-sync", handlers.in_sync, "Another director has the connections that this one has."),
+    _get("/v1/identity", handlers.identity, "Who asks, and what that one may."),
+    _page("/", pages.page, "The dashboard.", "text/html"),
+    _page("/dashboard.js", pages.script, "Its script.", "text/javascript"),
+    _page("/dashboard.css", pages.style, "Its looks.", "text/css"),
     _get("/v1/openapi.json", handlers.openapi, "This document.", role=Role.NOBODY),
 )

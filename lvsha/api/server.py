@@ -40,6 +40,7 @@ _BODY_MAX = 5 << 20
 _UNIX_RATE, _UNIX_BURST = 2000.0, 4000.0
 _GUESSES = 0.5
 """Unknown tokens a second from one address, and ten times as many at once."""
+_OWN_NAMES = {"localhost", "127.0.0.1", "::1", "lvsha"}
 _PEERCRED = struct.Struct("3i")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -143,7 +144,7 @@ class ApiServer:
                 response.headers["Retry-After"] = str(int(wait_s) + 1)
                 return response
             request[handlers.IDENTITY] = identity
-            refusal = self._may(request, identity)
+            refusal = _astray(request) or self._may(request, identity)
             return refusal if refusal is not None else await handler(request)
         except Refused as refused:
             return web.json_response(refused.answer, status=409)
@@ -212,6 +213,27 @@ def _tls(settings: ApiSettings) -> ssl.SSLContext:
         message = f"TLS cannot be set up with {settings.certificate} and {settings.key}: {error}"
         raise ConfigErrors("[api]", [ConfigProblem(path="api.certificate", message=message)]) from None
     return context
+
+
+def _astray(request: web.Request) -> web.Response | None:
+    """A browser that another site sent here; None: it came by itself.
+
+    Whoever forwards the Unix socket to a port of its own has a director without a password on
+    localhost, where every page that the browser shows may try to reach it.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.host:
+        return handlers.problem(403, f"this page is not ours: {origin[:200]}")
+    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
+    if _is_unix(request) and host.strip("[]").lower() not in _OWN_NAMES:
+        return handlers.problem(421, "through the Unix socket this director is called localhost")
+    return None
+
+
+def _is_unix(request: web.Request) -> bool:
+    transport = request.transport
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    return sock is not None and sock.family == socket.AF_UNIX
 
 
 def _user(uid: int) -> str:

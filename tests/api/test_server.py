@@ -215,3 +215,24 @@ async def test_the_document_describes_exactly_the_routes_there_are(tmp_path: Pat
             if "requestBody" in operation:
                 reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
                 assert reference.rpartition("/")[2] in served["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "rebound.example"}, 421),
+        ({"Host": "localhost:8089", "Origin": "http://localhost:8089"}, 200),
+        ({"Host": "[::1]:8089"}, 200),
+    ],
+)
+async def test_a_browser_that_another_site_sent_is_refused(
+    tmp_path: Path, headers: dict[str, str], code: int
+) -> None:
+    port = Pretended()
+    async with serving(tmp_path, port) as (session, _):
+        response = await session.post("/v1/switchover", data=b"{}", headers=headers)
+
+    assert response.status == code
+    assert bool(port.orders) is (code == 200)
