@@ -14,6 +14,7 @@ import importlib
 import random
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -442,5 +443,7 @@ class Directord:
 def main(settings: Settings, control: ControlEnd, load: Load) -> int:
     """The worker's entry point."""
     directord = Directord(settings, control, load=load)
+    # A thread that makes a large status hands the processor back after 1 ms, not 5: checks wait for it.
+    sys.setswitchinterval(0.001)
     asyncio.run(directord.run())
     return 0

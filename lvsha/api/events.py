@@ -13,6 +13,7 @@ ring, is let go; it may come again with its id.
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,10 @@ KEEP = 10_000
 """Events in the ring; the oldest goes."""
 CLIENTS_MAX = 1_200
 _COALESCE_S = 0.02
-_PORTION = 25
+_SHARE = 4
+"""A pause after writing to all, so many times as long as that took: what comes meanwhile is gathered."""
+_COALESCE_MAX_S = 0.1
+_PORTION = 10
 """Clients written to between two looks at everything else."""
 _HEARTBEAT_S = 15.0
 _BEHIND_S = 0.05
@@ -141,20 +145,23 @@ class EventStream:
         return number, ""
 
     async def _broadcast(self) -> None:
+        pause_s = _COALESCE_S
         while True:
             beat = b""
             is_behind = any(client.cursor < self._number for client in self._clients)
             try:
                 await asyncio.wait_for(self._news.wait(), _BEHIND_S if is_behind else _HEARTBEAT_S)
-                await asyncio.sleep(_COALESCE_S)
+                await asyncio.sleep(pause_s)
             except TimeoutError:
                 beat = b"" if is_behind else b": still here\n\n"
             self._news.clear()
             now = asyncio.get_running_loop().time()
+            begun = time.thread_time()
             for count, client in enumerate(tuple(self._clients), 1):
                 await self._write(client, beat, now)
                 if count % _PORTION == 0:
                     await asyncio.sleep(0)
+            pause_s = min(max(_COALESCE_S, _SHARE * (time.thread_time() - begun)), _COALESCE_MAX_S)
 
     async def _write(self, client: Client, beat: bytes, now: float) -> None:
         behind = self._number - client.cursor

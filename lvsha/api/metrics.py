@@ -33,7 +33,10 @@ class Family:
     """``gauge`` or ``counter``."""
     help: str
     labels: tuple[str, ...] = ()
-    samples: Callable[[Json], Iterable[Sample]]
+    samples: Callable[[Json], Iterable[Sample]] = lambda status: ()
+    of_row: Callable[[Json], float | None] | None = None
+    """Instead of ``samples``: its value of each realserver, labelled by service and realserver. There are
+    too many of these to make their labels anew for each family."""
 
 
 def _one(value: object) -> Iterator[Sample]:
@@ -74,15 +77,7 @@ def _services(name: str, help_text: str, key: str, *, kind: str = "gauge") -> Fa
 def _destinations(
     name: str, help_text: str, value: Callable[[Json], float | None], *, kind: str = "gauge"
 ) -> Family:
-    def samples(status: Json) -> Iterator[Sample]:
-        for service in status["services"]:
-            service_name = service["name"]
-            for row in service["destinations"]:
-                found = value(row)
-                if found is not None:
-                    yield (service_name, row["name"]), found
-
-    return Family(name=name, kind=kind, help=help_text, labels=("service", "realserver"), samples=samples)
+    return Family(name=name, kind=kind, help=help_text, labels=("service", "realserver"), of_row=value)
 
 
 def _peers(
@@ -338,26 +333,36 @@ def _number(value: float) -> str:
     return repr(int(value)) if value == int(value) else repr(float(value))
 
 
+def _rows(status: Json) -> list[tuple[str, Json]]:
+    """The labels of each realserver as text, and what is known of it."""
+    rows = []
+    for service in status["services"]:
+        first = f'{{service="{_escaped(service["name"])}",realserver="'
+        rows += [(f'{first}{_escaped(row["name"])}"}} ', row) for row in service["destinations"]]
+    return rows
+
+
 def exposition(status: Json, families: Iterable[Family] = FAMILIES) -> bytes:
     """The text format 0.0.4. Families without a sample are left out."""
     portions: list[bytes] = []
+    rows = _rows(status)
     for family in families:
         name, labels = family.name, family.labels
         lines: list[str] = []
-        if not labels:
-            lines = [f"{name} {_number(value)}\n" for _, value in family.samples(status)]
-        elif len(labels) == 2:
-            first, second = labels
+        if family.of_row is not None:
+            of_row = family.of_row
             lines = [
-                f'{name}{{{first}="{_escaped(one)}",{second}="{_escaped(two)}"}} {_number(value)}\n'
-                for (one, two), value in family.samples(status)
+                f"{name}{text}{value if value.__class__ is int else _number(value)}\n"
+                for text, row in rows
+                if (value := of_row(row)) is not None
             ]
         else:
             for values, value in family.samples(status):
                 pairs = ",".join(
                     f'{label}="{_escaped(text)}"' for label, text in zip(labels, values, strict=True)
                 )
-                lines.append(f"{name}{{{pairs}}} {_number(value)}\n")
+                shown = f"{{{pairs}}}" if labels else ""
+                lines.append(f"{name}{shown} {_number(value)}\n")
         if lines:
             head = f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
             portions.append((head + "".join(lines)).encode())
@@ -381,7 +386,11 @@ class Metrics:
             "resident_bytes": _resident_bytes(),
             "cpu_s": time.process_time(),
         }
-        return await asyncio.to_thread(exposition, status)
+        picture.readers += 1
+        try:
+            return await asyncio.to_thread(exposition, status)
+        finally:
+            picture.readers -= 1
 
 
 def _resident_bytes() -> int | None:

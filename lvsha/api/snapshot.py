@@ -7,6 +7,7 @@ loop every few milliseconds. While a picture takes long to make, one that is at 
 """
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -22,13 +23,14 @@ _STALE_S = 1.5
 _REFRESH_S = 0.5
 _IDLE_S = 10.0
 """A picture that nobody has asked for is not kept fresh."""
+_PIECE = 100
 _SMALL = 200
 """Realservers that are told without a thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Picture:
-    """One status."""
+    """One status. ``readers``: threads that look at ``status``; it is not taken apart under their eyes."""
 
     made_at: float
     """Monotonic seconds."""
@@ -36,10 +38,31 @@ class Picture:
     body: bytes
     """Its JSON."""
     status: Json
+    readers: int = 0
 
 
 def _dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
+
+
+def _make_aside(parts: StatusParts, services: tuple[ServiceSettings, ...]) -> tuple[bytes, Json]:
+    """``make`` in a thread. Its thousands of dictionaries hold no cycles: to collect them meanwhile would
+    only stop everybody for tens of milliseconds, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return make(parts, services)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _take_apart(picture: Picture) -> None:
+    """In small pieces: to free ten thousand dictionaries at once is a pause like any other."""
+    for service in picture.status["services"]:
+        rows = service["destinations"]
+        while rows:
+            del rows[-_PIECE:]
 
 
 def make(parts: StatusParts, services: tuple[ServiceSettings, ...]) -> tuple[bytes, Json]:
@@ -99,9 +122,11 @@ class Snapshot:
         if sum(len(service.realservers) for service in services) <= _SMALL:
             body, status = make(parts, services)
         else:
-            body, status = await asyncio.to_thread(make, parts, services)
+            body, status = await asyncio.to_thread(_make_aside, parts, services)
         now = self._clock()
-        self._picture = Picture(now, now - begun, body, status)
+        former, self._picture = self._picture, Picture(now, now - begun, body, status)
+        if former is not None and former.cost_s > _CHEAP_S and not former.readers:
+            await asyncio.to_thread(_take_apart, former)
         return self._picture
 
     async def _keep(self) -> None:

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lvsha.agent.ipc import LineBuffer, encode
 from lvsha.core.errors import LvshaError
-from lvsha.director.status import without_directord
 
 DEFAULT_RUN_DIR = "/run/lvsha"
 _TIMEOUT_S = 5.0
@@ -221,8 +219,10 @@ def ask_status(agent: Agent | str) -> Any:
     except AgentUnreachable as why:
         if agent.url is not None:
             raise
-        run_dir = agent.run_dir
-        with _vrrpd(run_dir, why) as vrrpd:
+        # Only now: what it imports takes longer than the whole of the usual way.
+        from lvsha.director.status import without_directord
+
+        with _vrrpd(agent.run_dir, why) as vrrpd:
             return without_directord(_next_status(vrrpd, why), str(why))
 
 
@@ -243,6 +243,8 @@ def order_role(agent: Agent | str, kind: str, *, body: Mapping[str, Any] | None 
     except AgentUnreachable as why:
         if agent.url is not None or (body or {}).get("at") is not None or (body or {}).get("cancel"):
             raise
+        from lvsha.agent.ipc import encode
+
         order = "release" if kind == "switchover" else kind
         with _vrrpd(agent.run_dir, why) as vrrpd:
             vrrpd.sendall(encode({"type": order}))
@@ -264,6 +266,8 @@ def _vrrpd(run_dir: str, why: AgentUnreachable) -> socket.socket:
 
 
 def _next_status(connection: socket.socket, why: AgentUnreachable) -> dict[str, Any]:
+    from lvsha.agent.ipc import LineBuffer
+
     buffer = LineBuffer()
     try:
         while data := connection.recv(1 << 16):
