@@ -12,9 +12,11 @@ the same object there: a reload of thousands of services costs what changed.
 
 import io
 import pickle
+import select
 import socket
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lvsha.config.settings import ServiceSettings, Settings
@@ -47,6 +49,26 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, number: int) -> ServiceSettings:
         assert self._settings is not None, "only what both ends know travels as a number"
         return self._settings.services[number]
+
+
+def code_stamp() -> str:
+    """Which version of lvsha lies on the disk: two processes that agree can exchange records."""
+    package = Path(__file__).parents[1]
+    return str(max(file.stat().st_mtime_ns for file in package.rglob("*.py")))
+
+
+def await_go(control: "ControlEnd") -> Settings | None:
+    """A spare waits; the settings to work by, or None: it is not needed any more."""
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    settings: Settings | None = None
+    while settings is None and not control.closed:
+        poller.poll()
+        for message in control.receive():
+            if message.kind == "stop":
+                return None
+            settings = message.payload  # go, and perhaps a reload right behind it
+    return settings
 
 
 class ControlEnd:

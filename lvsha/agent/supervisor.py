@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lvsha.agent.control import ControlEnd
+from lvsha.agent.control import ControlEnd, await_go, code_stamp
 from lvsha.agent.journal import Journal
 from lvsha.agent.notify import Notifier, watchdog_interval_s
 from lvsha.config.diff import Effect, diff
@@ -67,6 +67,9 @@ class WorkerSpec:
     main: Worker
     silence_s: float
     """Killed when it has not said ``alive`` for so long."""
+    program: str | None = None
+    """A module to execute instead of forking, so that it holds nothing of what is loaded here; only where
+    there is time for it: at the start, and for a spare."""
     warm: Callable[[], None] | None = None
     """What a worker does first, and a spare before it waits; None: no spare is kept."""
 
@@ -126,15 +129,7 @@ def stand_by(spec: WorkerSpec, _settings: Settings, control: ControlEnd) -> int:
     """A spare's life: get warm, wait for ``go``, then be the worker. Without a supervisor it just ends."""
     assert spec.warm is not None, "who has no spare forks none"
     spec.warm()
-    poller = select.poll()
-    poller.register(control, select.POLLIN)
-    settings: Settings | None = None
-    while settings is None and not control.closed:
-        poller.poll()
-        for message in control.receive():
-            if message.kind == "stop":
-                return 0
-            settings = message.payload  # go, and perhaps a reload right behind it
+    settings = await_go(control)
     return spec.main(settings, control) if settings is not None else 0
 
 
@@ -154,6 +149,9 @@ class Supervisor:
     _retries: dict[str, _Retry] = field(default_factory=dict)
     _signals: list[int] = field(default_factory=list)
     _spare_died: float = 0.0
+    _stamp: str = field(default_factory=code_stamp)
+    _executes: bool = True
+    """False: a program ended by itself while it stood by; the next ones are forked."""
     _announced: bool = False
     _refused: bool = False
     """A worker could not start at all; the others are stopped and we leave."""
@@ -194,13 +192,17 @@ class Supervisor:
         if child is not None:
             child.control.send("go", self.settings)
             child.started = child.heard = time.monotonic()
+        elif spec.program and self._executes and spec.name not in self._retries:
+            child = self._fork(spec, None)
+            child.control.send("go", self.settings)
         else:
             child = self._fork(spec, partial(first_life, spec))
         self._children[spec.name] = child
         self.journal.write("agent.worker_started", worker=spec.name, pid=child.pid)
 
-    def _fork(self, spec: WorkerSpec, main: Worker) -> _Child:
-        ours, theirs = ControlEnd.pair(self.settings)
+    def _fork(self, spec: WorkerSpec, main: Worker | None) -> _Child:
+        """``main`` None: its program is executed, and waits for ``go``."""
+        ours, theirs = ControlEnd.pair(self.settings if main is not None else None)
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
@@ -210,6 +212,12 @@ class Supervisor:
                 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is the supervisor's
+                if main is None:
+                    assert spec.program is not None, "who has none is forked"
+                    fd = theirs.fileno()
+                    os.set_inheritable(fd, True)
+                    words = [sys.executable, "-m", spec.program, str(fd), self._stamp]
+                    os.execv(sys.executable, words)
                 ours.close()
                 for child in (*self._children.values(), *self._spares.values()):
                     child.control.close()
@@ -232,7 +240,8 @@ class Supervisor:
             if spec.warm is None or spec.name in self._spares or child is None or not child.ready:
                 continue
             if now - max(child.started, self._spare_died) >= _SPARE_AFTER_S:
-                self._spares[spec.name] = self._fork(spec, partial(stand_by, spec))
+                fresh = spec.program is not None and self._executes
+                self._spares[spec.name] = self._fork(spec, None if fresh else partial(stand_by, spec))
 
     def _wait(self, wakeup: socket.socket) -> None:
         poller = select.poll()
@@ -265,7 +274,9 @@ class Supervisor:
     def _bury(self) -> None:
         """Collect the dead and start their successors."""
         for name, spare in list(self._spares.items()):
-            if os.waitpid(spare.pid, os.WNOHANG)[0]:
+            pid, status = os.waitpid(spare.pid, os.WNOHANG)
+            if pid:
+                self._executes = self._executes and os.WIFSIGNALED(status)
                 spare.control.close()
                 del self._spares[name]
                 self._spare_died = time.monotonic()

@@ -81,7 +81,13 @@ def main(argv: list[str]) -> int:
         return 1
     specs: tuple[WorkerSpec, ...] = (
         WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
-        WorkerSpec(name="vrrpd", main=vrrpd.main, silence_s=_VRRPD_SILENCE_S, warm=get_ready),
+        WorkerSpec(
+            name="vrrpd",
+            main=vrrpd.main,
+            silence_s=_VRRPD_SILENCE_S,
+            warm=get_ready,
+            program="lvsha.agent.vrrpd_main",
+        ),
     )
     if arguments.only:
         specs = tuple(spec for spec in specs if spec.name == arguments.only)
