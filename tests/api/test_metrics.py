@@ -1,9 +1,11 @@
 """The scrape is what the status says, in Prometheus's words."""
 
+import json
 import re
 from pathlib import Path
 
 from lvsha.api.metrics import FAMILIES, exposition
+from lvsha.api.reference import api, metrics
 from lvsha.api.snapshot import make
 from tests.api.pretended import SETTINGS, Parts, Pretended, serving
 
@@ -66,3 +68,23 @@ def test_what_is_not_there_has_no_sample() -> None:
 
     assert 'lvsha_realserver_weight{service="web",realserver="rs12"}' not in text
     assert 'lvsha_realserver_ordered_out{service="web",realserver="rs12"} 1\n' in text
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_committed_reference_pages_are_current() -> None:
+    for name, text in (("metrics", metrics()), ("api", api())):
+        assert (ROOT / f"docs/reference/{name}.md").read_text() == text, (
+            f"run: python -m lvsha.api.reference {name} > docs/reference/{name}.md"
+        )
+
+
+def test_alert_rules_and_the_dashboard_know_only_metrics_that_there_are() -> None:
+    known = {family.name for family in FAMILIES}
+    for name in ("alerts.yml", "grafana.json"):
+        text = (ROOT / "docs/examples/monitoring" / name).read_text()
+        used = set(re.findall(r"\b(?:lvsha|process)_[a-z_]+\b", text))
+        assert used
+        assert used <= known, used - known
+    json.loads((ROOT / "docs/examples/monitoring/grafana.json").read_text())
