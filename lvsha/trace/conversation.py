@@ -211,6 +211,7 @@ def understand(talk: Conversation, hosts: Hosts) -> None:
     talk.outcome = _outcome(talk, openers)
     if talk.outcome is Outcome.UNANSWERED and talk.protocol != TCP and _goes_by(talk, hosts):
         talk.outcome = Outcome.ONE_WAY
+    _other_directors(talk, hosts)
     for host, role in (
         (talk.client_host, Role.CLIENT),
         (talk.director_host, Role.DIRECTOR),
@@ -325,6 +326,18 @@ def _look_at_answers(talk: Conversation, asked: Passage | None, hosts: Hosts) ->
     else:
         # Somebody passed the answer on under the address that was asked: NAT, or a router before a server.
         talk.director_host = _holder(talk, hosts)
+
+
+def _other_directors(talk: Conversation, hosts: Hosts) -> None:
+    """After a takeover the client's packets go to another machine in the same place."""
+    if talk.director_host is None or talk.server_host is None or talk.virtual is None:
+        return
+    known = (talk.client_host, talk.director_host, talk.server_host)
+    for way in talk.requests:
+        for hop, host in zip(way.hops, nodes(way, hosts)[1:], strict=True):
+            is_asked = hop.packet.destination == talk.virtual and not hop.packet.wraps
+            if host is not None and is_asked and host not in known and not host.roles[Role.ROUTER]:
+                host.roles[Role.DIRECTOR] += 1
 
 
 def _guess(talk: Conversation, asked: Passage, hosts: Hosts) -> None:

@@ -18,7 +18,7 @@ from lvsha.trace.conversation import (
     reached,
 )
 from lvsha.trace.gather import Gatherer, Place
-from lvsha.trace.hosts import FULL_TTLS, Host, Hosts
+from lvsha.trace.hosts import FULL_TTLS, Host, Hosts, Role
 from lvsha.trace.packet import (
     ACK,
     FIN,
@@ -121,6 +121,10 @@ class World:
         """``frame 12 of lb.pcap``."""
         return f"frame {packet.number} of {self.places[place].name}"
 
+    def receiver(self, packet: Packet) -> Host | None:
+        """Who a packet that nobody forwards goes to; captures of any interface do not say it."""
+        return self.hosts.of(packet.destination_mac) or self.hosts.speaker(packet.destination.address)
+
     def sight(self, way: Passage, hop: int = 0) -> str:
         """Where a hop of a packet is to be found: where it arrived, if somebody listened there."""
         seen = way.hops[hop].seen
@@ -220,7 +224,7 @@ def _redirects(world: World) -> Iterator[Finding]:
         told[packet.source.address, packet.destination.address].append((place, packet))
     for packets in told.values():
         place, packet = packets[0]
-        sender, receiver = world.hosts.of(packet.source_mac), world.hosts.of(packet.destination_mac)
+        sender, receiver = world.hosts.of(packet.source_mac), world.receiver(packet)
         assert packet.icmp is not None, "a redirect is ICMP"
         yield Finding(
             id=ICMP_REDIRECTS,
@@ -328,13 +332,14 @@ def _past_director(world: World, talk: Conversation) -> Iterator[_Found]:
         path = nodes(way, world.hosts)
         server, target = path[0], path[1]
         first = way.hops[0].packet
-        if server is not talk.server_host or target is None or target is talk.director_host:
+        director = talk.director_host
+        if server is not talk.server_host or director is None or target is director:
             continue
-        if talk.director_host is None:
+        if target is None and not _would_have_seen(talk, way, director):
             continue
         evidence = f"{_flags(way)} from {endpoint_text(first.source)}, {world.sight(way)}"
         if target is talk.client_host or (len(path) > 1 and path[-1] is talk.client_host):
-            told = [p for _, p in world.gathered.redirects if world.hosts.of(p.destination_mac) is server]
+            told = [packet for _, packet in world.gathered.redirects if world.receiver(packet) is server]
             asked = _virtual(talk) if first.source != talk.virtual else "another one"
             text = (
                 f"{name(server)} answers {name(target)} directly, from {endpoint_text(first.source)}: the"
@@ -343,11 +348,21 @@ def _past_director(world: World, talk: Conversation) -> Iterator[_Found]:
             yield (REDIRECTED_ROUTE if told else DIRECT_ROUTE_TO_CLIENT), text, evidence, server
         else:
             text = (
-                f"{name(server)} sends its answers to {name(target)}, not back to {name(talk.director_host)},"
+                f"{name(server)} sends its answers to {name(target)}, not back to {name(director)},"
                 " which alone can give them the virtual address"
             )
             yield WRONG_DEFAULT_GATEWAY, text, evidence, server
         return
+
+
+def _would_have_seen(talk: Conversation, answer: Passage, director: Host) -> bool:
+    """Whether the director did not get an answer, though we listen where it sent the request out."""
+    asked = max(talk.requests, key=lambda each: len(each.hops), default=None)
+    return (
+        asked is not None
+        and any(place in director.places for place in asked.hops[-1].seen)
+        and not any(place in director.places for hop in answer.hops for place in hop.seen)
+    )
 
 
 def _not_passed_on(world: World, talk: Conversation) -> Iterator[_Found]:
@@ -479,6 +494,8 @@ def _resent(world: World, talk: Conversation) -> Iterator[_Found]:
     count = resent(talk)
     if count < RESENT_WORTH_SAYING or not talk.is_well:
         return
+    if any(_stuck(talk, side) for side in (talk.requests, talk.answers)):
+        return  # said already
     first = next(way for way in talk.ways if way.packet.size)
     text = f"{count} segments were sent again: packets are lost, or late"
     yield RETRANSMISSIONS, text, f"of {len(talk.ways)} packets, from {world.sight(first)} on", None
@@ -505,7 +522,7 @@ def _reset(world: World, talk: Conversation) -> Iterator[_Found]:
     sender = nodes(talk.reset, world.hosts)[0]
     after = began(talk.reset, world.clocks) - began(talk.ways[0], world.clocks)
     text = f"{name(sender)} cuts the connection with RST after {after / 1e9:.3f} s"
-    if sender is not None and sender is talk.director_host and sender is not talk.server_host:
+    if sender is not None and sender.role is Role.DIRECTOR and sender is not talk.server_host:
         text += ": it does not know this connection"
     yield CONNECTION_RESET, text, world.sight(talk.reset), sender
 

@@ -148,6 +148,8 @@ class Gatherer:
 
     def add(self, place: Place, packet: Packet | Neighbour) -> bool:
         """Whether it was kept."""
+        if packet.is_outgoing and packet.source_mac:
+            place.own_macs.add(packet.source_mac)
         if isinstance(packet, Neighbour):
             if len(self.neighbours) >= self.limits.neighbours:
                 self.neighbours_left_out += 1
@@ -168,8 +170,6 @@ class Gatherer:
 
     def _note_macs(self, place: Place, packet: Packet) -> None:
         source, destination = packet.source_mac, packet.destination_mac
-        if packet.is_outgoing and source:
-            place.own_macs.add(source)
         if destination and source and not destination[0] & 1:
             place.unicast += 1
             macs = place.macs

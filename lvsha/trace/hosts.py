@@ -78,6 +78,8 @@ class Hosts:
         self._places = gathered.places
         self._parent: dict[bytes, bytes] = {}
         self._by_root: dict[bytes, Host] = {}
+        self._asked: set[tuple[int, bytes]] = set()
+        """Which machine asked for which address: it sends there without a router."""
         for place in gathered.places:
             self._unite(place.own_macs)
         for way in ways:
@@ -86,6 +88,8 @@ class Hosts:
                     self._unite({one.destination_mac, other.source_mac})
         for _, each in gathered.neighbours:
             host = self.of(each.sender_mac)
+            if host is not None and not each.is_answer:
+                self._asked.add((id(host), each.target))
             if host is not None and any(each.sender) and each.is_answer:
                 host.answers_for.add(each.sender)
             elif host is not None and any(each.sender):
@@ -129,10 +133,11 @@ class Hosts:
             if target is None and packet.is_outgoing is False:
                 target = here
         outer = hop.packet.wraps[0] if hop.packet.wraps else None
+        address = outer.destination if outer else hop.packet.destination.address
         if source is None and not hop.source_mac:
             source = self.speaker(outer.source if outer else hop.packet.source.address)
-        if target is None and not hop.destination_mac:
-            target = self.speaker(outer.destination if outer else hop.packet.destination.address)
+        if target is None and not hop.destination_mac and (id(source), address) in self._asked:
+            target = self.speaker(address)
         return source, target
 
     def answerers(self, address: bytes) -> list[Host]:

@@ -250,7 +250,8 @@ class _Teller:
 
     def _error(self, place: int, packet: Packet) -> None:
         time_ns = time_of(packet, place, self._told.clocks)
-        source, target = self._hosts.of(packet.source_mac), self._hosts.of(packet.destination_mac)
+        source = self._hosts.of(packet.source_mac)
+        target = self._hosts.of(packet.destination_mac) or self._hosts.speaker(packet.destination.address)
         label = flags_text(packet)
         key: tuple[object, ...] = ("icmp", label, id(source), id(target))
         name = self._told.gathered.places[place].name
