@@ -41,7 +41,6 @@ ENTRIES = 40
 WATCH_PORT = 28_848
 MESSAGE_SIZE = 8 + 36 * ENTRIES
 FRAME_SIZE = 14 + 20 + 8 + MESSAGE_SIZE
-BEGIN, END = "<!-- captures: begin -->", "<!-- captures: end -->"
 WITHOUT_NUMPY = (
     "import sys; sys.modules['numpy'] = None; from lvsha.cli.main import main; sys.exit(main(sys.argv[1:]))"
 )
@@ -189,10 +188,10 @@ def main() -> int:
             result |= captures(capture, options.megabytes)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    if options.page and "tshark" in result:
-        before, rest = options.page.read_text().split(BEGIN)
-        _, after = rest.split(END)
-        options.page.write_text(before + "\n".join([BEGIN, *page_lines(result), END]) + after)
+    if options.page:
+        write_page(options.page, "codec", codec_lines(result))
+        if "tshark" in result:
+            write_page(options.page, "captures", capture_lines(result))
     return 0
 
 
@@ -293,8 +292,26 @@ def captures(path: Path, megabytes: int) -> dict[str, Any]:
     return result
 
 
-def page_lines(result: dict[str, Any]) -> list[str]:
-    """What stands between the markers."""
+def write_page(page: Path, name: str, lines: list[str]) -> None:
+    """Put the lines between the markers of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = page.read_text().split(begin)
+    _, after = rest.split(end)
+    page.write_text(before + "\n".join([begin, *lines, end]) + after)
+
+
+def codec_lines(result: dict[str, Any]) -> list[str]:
+    titles = {
+        "tuples_per_s": "`decode_rows`, tuples",
+        "columns_per_s": "`plain_messages`, NumPy columns",
+        "records_per_s": "`decode_message`, `SyncConn` with all checks",
+        "inspected_per_s": "`Inspector.observe`, all counting of `watch`",
+    }
+    lines = ["| What | Entries a second |", "|---|---|"]
+    return lines + [f"| {title} | {result[name] / 1e6:.2f} M |" for name, title in titles.items()]
+
+
+def capture_lines(result: dict[str, Any]) -> list[str]:
     processes = result["cpus"]
     titles = {
         "lvsha": f"`lvsha`, {processes} processes",
