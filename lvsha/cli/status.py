@@ -171,6 +171,48 @@ def render(status: Json) -> str:
     return "\n".join(lines)
 
 
+_CHECK_KEYS = ("check_id", "check", "state", "since_s", "last_check")
+
+
+def distinct_checks(status: Json) -> list[Json]:
+    """Each check that runs, with the realservers of all services that follow it: one check of a target
+    is made once, however many services ask for it."""
+    found: dict[str, Json] = {}
+    for service in status["services"]:
+        for row in service["destinations"]:
+            for check in row.get("checks") or [row]:
+                if check.get("check_id") is None:
+                    continue
+                known = found.setdefault(
+                    check["check_id"],
+                    {
+                        **{key: check[key] for key in _CHECK_KEYS},
+                        "followers": [],
+                    },
+                )
+                known["followers"].append(f"{service['name']}/{row['name']}")
+    return list(found.values())
+
+
+def render_checks(checks: Sequence[Json]) -> str:
+    """One line a check."""
+    rows = [("CHECK", "STATE", "SINCE", "FOLLOWERS", "LAST RESULT", "FOLLOWED BY")]
+    for check in checks:
+        last, followers = check["last_check"], check["followers"]
+        if last is None:
+            said = "none yet"
+        elif last["ok"]:
+            said = f"ok in {last['took_ms']:.1f} ms"
+        else:
+            said = f"{last['reason']}{' (our side)' if last['ours'] else ''}: {last['detail'][:60]}"
+        more = f" and {len(followers) - 3} more" if len(followers) > 3 else ""
+        shown = ", ".join(followers[:3]) + more
+        rows.append((check["check"], check["state"], ago(check["since_s"]), str(len(followers)), said, shown))
+    configured = sum(len(check["followers"]) for check in checks)
+    lines = [f"{len(checks)} checks run for {configured} that are configured", "", *_table(rows)]
+    return "\n".join(lines)
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="lvsha status",
@@ -178,6 +220,9 @@ def main(argv: list[str]) -> int:
         epilog="example: lvsha status --watch",
     )
     parser.add_argument("--json", action="store_true", help="the whole status as one JSON object")
+    parser.add_argument(
+        "--checks", action="store_true", help="each check that runs, once, and who follows its verdict"
+    )
     parser.add_argument("--watch", action="store_true", help="refresh until interrupted")
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="of --watch, seconds (1)")
     add_agent_options(parser)
@@ -189,7 +234,11 @@ def main(argv: list[str]) -> int:
     except AgentUnreachable as error:
         print(f"lvsha status: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(status) if arguments.json else render(status))
+    if arguments.checks:
+        checks = distinct_checks(status)
+        print(json.dumps({"checks": checks}) if arguments.json else render_checks(checks))
+    else:
+        print(json.dumps(status) if arguments.json else render(status))
     return 0 if status["ok"] else 1
 
 

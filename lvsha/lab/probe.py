@@ -67,7 +67,7 @@ class Connections:
         """
         errors: Counter[str] = Counter()
         servers: Counter[str] = Counter()
-        many_files(count)
+        many_files(len(self.all) + count)
         for number in range(count):
             try:
                 if sources:

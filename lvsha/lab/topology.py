@@ -84,6 +84,10 @@ class Topology:
         n = DIRECTORS.index(name) + 1
         return self._interface(f"10.0.0.{n}/24", f"fd00::{n}/64").ip
 
+    def client_address(self) -> Address:
+        """The first of the client's."""
+        return self._interface("10.0.0.100/24", "fd00::100/64").ip
+
     def client_addresses(self) -> tuple[Address, ...]:
         """Of the client; it has them all once ``be_many`` was called."""
         return tuple(

@@ -3,7 +3,7 @@
 Three things cost, and each has its remedy:
 
 * **Many new connections.** With one entry a message (``maxlen`` 44) a connection is
-  announced at once, but a message costs 20 us to read. At some thousands a second eight
+  announced at once, but each is a packet to read. At some thousands a second eight
   fill one in a millisecond: then a message holds eight, and costs an eighth. Not more: the
   eight entries of a nudge (``sync.nudge``) must always push a part-filled message out.
 * **Many busy connections.** Each is announced every ``sync_refresh_period``, and says

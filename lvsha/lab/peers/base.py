@@ -34,6 +34,8 @@ class Peer(ABC):
         """Of an idle connection in the kernel; None: the kernel's own 900 s."""
         self.served: list[Address] = list(topology.service_addresses)
         """Virtual addresses that have a service in the next configuration file."""
+        self.tracked: Address | None = None
+        """Whom both directors ask whether they can be of any use; without an answer they give the role up."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,9 @@ class Keepalived(Peer):
             f"  lvs_sync_daemon eth0 outside id {SYNCID}{maxlen}\n{timeouts}}}\n",
             self._instance("outside", "eth0", VRID, node, vips[:ADVERTISED], vips[ADVERTISED:]),
         ]
+        if self.tracked is not None:
+            script = f'  script "/usr/bin/ping -c 1 -W 1 {self.tracked}"\n  interval 1\n  rise 2\n  fall 2\n'
+            blocks.insert(1, f"vrrp_script gateway {{\n{script}  user root\n}}\n")
         if topology.gateway is not None:
             gateway = [f"{topology.gateway} dev eth1"]
             blocks.append(self._instance("inside", "eth1", INSIDE_VRID, node, gateway, []))
@@ -64,6 +67,8 @@ class Keepalived(Peer):
             *(f"    {address}" for address in addresses),
             "  }",
         ]
+        if self.tracked is not None:
+            lines += ["  track_script {", "    gateway", "  }"]
         if excluded:
             lines += ["  virtual_ipaddress_excluded {", *(f"    {address}" for address in excluded), "  }"]
         return "\n".join([*lines, "}\n"])

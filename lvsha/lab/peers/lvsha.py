@@ -76,6 +76,9 @@ class Lvsha(Peer):
         ]
         if self.preempts:
             lines.append("preempt = true")
+        if self.tracked is not None:
+            look = 'interval = "200ms", timeout = "200ms", rise = 2, fall = 2'
+            lines.append(f'track = [{{ gateway = "{self.tracked}", {look} }}]')
         return [*lines, f"excluded_addresses = {json.dumps(excluded)}"] if excluded else lines
 
     def _service(self, key: list[str]) -> list[str]:
