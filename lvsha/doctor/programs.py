@@ -42,7 +42,7 @@ def run(*command: str, given: str = "") -> str:
         try:
             with process.stdin as pipe, contextlib.suppress(BrokenPipeError):
                 pipe.write(given.encode())
-            output = _read(process.stdout.fileno(), time.monotonic() + LIMIT_S)
+            output = read_all(process.stdout.fileno(), LIMIT_S)
         except LvshaError as error:
             process.kill()
             raise LvshaError(f"{' '.join(command)}: {error}") from None
@@ -52,19 +52,25 @@ def run(*command: str, given: str = "") -> str:
     return output.decode(errors="replace")
 
 
-def _read(file: int, end: float) -> bytes:
+def read_all(file: int, limit_s: float, limit_bytes: int = MAX_OUTPUT) -> bytes:
+    """Everything that a program says, up to its end.
+
+    Raises:
+        LvshaError: it takes too long, or says too much.
+    """
+    end = time.monotonic() + limit_s
     parts: list[bytes] = []
     size = 0
     while True:
         if not select.select([file], [], [], max(0.0, end - time.monotonic()))[0]:
-            raise LvshaError(f"no end of output after {LIMIT_S:.0f} s")
+            raise LvshaError(f"no answer in {limit_s:.0f} s")
         data = os.read(file, 1 << 16)
         if not data:
             return b"".join(parts)
         parts.append(data)
         size += len(data)
-        if size > MAX_OUTPUT:
-            raise LvshaError(f"more than {MAX_OUTPUT >> 20} MiB")
+        if size > limit_bytes:
+            raise LvshaError(f"more than {limit_bytes >> 20} MiB")
 
 
 def run_ip(questions: Sequence[str], *options: str) -> list[Json]:

@@ -42,9 +42,16 @@ class Scene:
 
     @cached_property
     def services(self) -> tuple[VirtualService, ...]:
-        """Of all directors, and those that a configuration names."""
+        """Of all directors, and those that a configuration names.
+
+        None on loopback: those are for the director itself, as the one that pushes sync buffers out.
+        """
         found = [service for host in self.hosts for service in (*host.services, *host.expected)]
-        return tuple(dict.fromkeys(found))
+        return tuple(
+            service
+            for service in dict.fromkeys(found)
+            if service.address is None or not service.address.is_loopback
+        )
 
     @cached_property
     def vips(self) -> tuple[Address, ...]:
@@ -82,15 +89,15 @@ class Scene:
 
     def drop(self, host: Facts, packet: Packet) -> Drop | None:
         """The rule of this machine that drops a packet on its way in."""
-        return find_drop(self._rules[host.host], "input", packet)
+        return find_drop(self._rules[id(host)], "input", packet)
 
     @cached_property
-    def _rules(self) -> dict[str, Ruleset]:
-        rules: dict[str, Ruleset] = {}
+    def _rules(self) -> dict[int, Ruleset]:
+        rules: dict[int, Ruleset] = {}
         for host in self.hosts:
             found = parse_iptables(host.iptables, 4)
             # A form that is not known here says nothing, rather than something wrong.
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 found |= parse_nft(host.nft)
-            rules[host.host] = found
+            rules[id(host)] = found
         return rules

@@ -8,6 +8,7 @@ from typing import Final
 
 from lvsha.core.errors import LvshaError
 from lvsha.doctor.facts import Facts
+from lvsha.doctor.programs import read_all
 
 MAX_BYTES: Final = 16 << 20
 GRACE_S: Final = 30.0
@@ -49,14 +50,8 @@ def ask(host: str, arguments: Sequence[str], *, shell: str, program: str) -> Rem
     """
     if host.startswith("-"):
         raise LvshaError(f"{host!r} is not a host")
-    command = [
-        *shlex.split(shell),
-        host,
-        *shlex.split(program),
-        "doctor",
-        "--facts",
-        *map(_quoted, arguments),
-    ]
+    quoted = map(shlex.quote, arguments)  # ssh joins its arguments and hands them to a shell
+    command = [*shlex.split(shell), host, *shlex.split(program), "doctor", "--facts", *quoted]
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -66,26 +61,28 @@ def ask(host: str, arguments: Sequence[str], *, shell: str, program: str) -> Rem
     return Remote(host=host, process=process)
 
 
-def _quoted(argument: str) -> str:
-    """ssh joins its arguments and hands them to a shell."""
-    return shlex.quote(argument)
-
-
 def answer(remote: Remote, timeout_s: float, rename: Callable[[Facts, str], Facts]) -> Facts:
     """Waits for the facts.
 
     Raises:
         LvshaError: there are none, and what to do.
     """
-    try:
-        output, said = remote.process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        remote.process.kill()
-        remote.process.communicate()
-        raise LvshaError(f"{remote.host}: no answer in {timeout_s:.0f} s") from None
-    status = remote.process.returncode
-    if status == 0 and len(output) <= MAX_BYTES:
-        return rename(from_json(output), remote.host)
+    process = remote.process
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        try:
+            output = read_all(process.stdout.fileno(), timeout_s, MAX_BYTES)
+        except LvshaError as error:
+            process.kill()
+            raise LvshaError(f"{remote.host}: {error}") from None
+        said = process.stderr.read(4096)
+    status = process.returncode
+    if status == 0:
+        try:
+            return rename(from_json(output), remote.host)
+        except LvshaError as error:
+            raise LvshaError(f"{remote.host}: {error}") from None
     last = said.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {status}"]
     if status == 127 or "not found" in last[0] or "No such file" in last[0]:
         raise LvshaError(

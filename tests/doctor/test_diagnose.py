@@ -449,3 +449,14 @@ def test_evidence_of_one_kind_is_one_finding() -> None:
 
     assert finding.kind.id == "wrong-port"
     assert finding.evidence.endswith("and 5 more")
+
+
+def test_a_service_on_loopback_is_the_directors_own_business() -> None:
+    hosts = sound()
+    here = replace(DR, address=IPv4Address("127.0.0.1"), method=ForwardingMethod.MASQ)
+    own = VirtualService(protocol=6, address=IPv4Address("127.84.0.1"), port=8848, servers=(here,))
+    lo = OwnAddress(interface="lo", address=IPv4Address("127.0.0.1"), prefix_length=8)
+    hosts = {name: replace(facts, addresses=(*facts.addresses, lo)) for name, facts in hosts.items()}
+    hosts["lb1"] = replace(hosts["lb1"], services=(*hosts["lb1"].services, own))
+
+    assert found(hosts) == []

@@ -22,7 +22,8 @@ def check(scene: Scene) -> Iterator[Finding]:
                 kind=catalogue.NO_IP_VS_MODULE, host=director.host, evidence="/proc/net/ip_vs is not there"
             )
         for service in director.services:
-            yield from _service(director, service)
+            if service in scene.services:
+                yield from _service(director, service)
         yield from _settings(director)
     for host in scene.hosts:
         if host.missing_modules:
