@@ -53,6 +53,8 @@ Load = Callable[[str | None], tuple[Settings, Sequence[Any]]]
 _TO_KEEP = (OverrideSet, OverrideRemoved, OverrideExpired, DrainEnded)
 _TABLE_AGE_MAX_S = 30.0
 _RELOAD_S = 5.0
+_NO_VRRP: Json = {"connected": True, "expected": False, "routers": []}
+_NO_SYNC: Json = {"expected": False, "missing": []}
 _SCHEDULE_MAX_S = 30 * 86400.0
 
 
@@ -64,7 +66,8 @@ class Parts:
         self._now = monotonic()
         self._views = directord.director.views()
         self._table = directord.table
-        self._services: list[Json] = []
+        self._found: list[str] = []
+        """Problems of the services; their rows are not kept: see ``api.snapshot``."""
         self._vrrp = directord.vrrp.status(self._now, expected=bool(directord.settings.routers))
         self._sync = directord.sync.status()
         if directord.relay is not None:
@@ -78,12 +81,12 @@ class Parts:
         view = self._views[settings.name]
         service = service_status(settings, view, self._table)
         rows = destinations_status(settings, director, view, self._table, self._now)
-        self._services.append({**service, "destinations": rows})
+        self._found += problems([{**service, "destinations": rows}], _NO_VRRP, _NO_SYNC)
         return service, rows
 
     def head(self) -> Json:
         directord, settings = self._directord, self._directord.settings
-        found = problems(self._services, self._vrrp, self._sync)
+        found = problems([], self._vrrp, _NO_SYNC) + self._found + problems([], _NO_VRRP, self._sync)
         operations = directord.operations
         return {
             "node": settings.node,

@@ -1,5 +1,6 @@
 """What the routes do: a request's words to the director's port, its answer to JSON."""
 
+import asyncio
 import json
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from lvsha.api.events import EventStream
 from lvsha.api.metrics import Metrics
 from lvsha.api.port import DirectorPort, Json
 from lvsha.api.roles import Identity, Role
-from lvsha.api.snapshot import Snapshot
+from lvsha.api.snapshot import ServicePicture, Snapshot
 
 PORT = web.AppKey("port", DirectorPort)
 SNAPSHOT = web.AppKey("snapshot", Snapshot)
@@ -82,47 +83,47 @@ async def _status(request: web.Request) -> Json:
     return (await request.app[SNAPSHOT].get()).status
 
 
-def _without_destinations(service: Json) -> Json:
-    return {key: value for key, value in service.items() if key != "destinations"}
-
-
 async def services(request: web.Request) -> web.Response:
-    found = (await _status(request))["services"]
-    return answer({"services": [_without_destinations(service) for service in found]})
+    return answer({"services": (await _status(request))["services"]})
 
 
 async def service(request: web.Request) -> web.Response:
     name = request.match_info["name"]
-    for each in (await _status(request))["services"]:
-        if each["name"] == name:
-            return answer(each)
+    for each in (await request.app[SNAPSHOT].get()).services:
+        if each.service["name"] == name:
+            return web.Response(text=each.text(), content_type="application/json")
     return problem(404, f"there is no service {name[:200]!r}; GET /v1/services lists them")
 
 
-async def destinations(request: web.Request) -> web.Response:
+async def _chosen(request: web.Request) -> list[ServicePicture]:
     wanted = request.query.get("service")
+    pictures = (await request.app[SNAPSHOT].get()).services
+    return [each for each in pictures if wanted in (None, each.service["name"])]
+
+
+async def destinations(request: web.Request) -> web.Response:
     rows = [
-        {"service": each["name"], **row}
-        for each in (await _status(request))["services"]
-        if wanted in (None, each["name"])
-        for row in each["destinations"]
+        f'{{"service":{json.dumps(each.service["name"])},{row[1:]}'
+        for each in await _chosen(request)
+        for row in each.rows
     ]
-    return answer({"destinations": rows})
+    return web.Response(text=f'{{"destinations":[{",".join(rows)}]}}', content_type="application/json")
+
+
+def _checks(pictures: list[ServicePicture]) -> str:
+    texts = []
+    for each in pictures:
+        for text in each.rows:
+            row = json.loads(text)
+            shown = {"service": each.service["name"], "realserver": row["name"]}
+            shown |= {key: row[key] for key in ("check", "state", "since_s", "last_check")}
+            texts.append(json.dumps(shown))
+    return f'{{"checks":[{",".join(texts)}]}}'
 
 
 async def checks(request: web.Request) -> web.Response:
-    wanted = request.query.get("service")
-    rows = [
-        {
-            "service": each["name"],
-            "realserver": row["name"],
-            **{key: row[key] for key in ("check", "state", "since_s", "last_check")},
-        }
-        for each in (await _status(request))["services"]
-        if wanted in (None, each["name"])
-        for row in each["destinations"]
-    ]
-    return answer({"checks": rows})
+    text = await asyncio.to_thread(_checks, await _chosen(request))
+    return web.Response(text=text, content_type="application/json")
 
 
 async def vrrp(request: web.Request) -> web.Response:

@@ -2,14 +2,14 @@
 
 import sys
 
-from lvsha.api.metrics import FAMILIES
+from lvsha.api.families import FAMILIES
 from lvsha.api.roles import Role
 from lvsha.api.routes import ROUTES
 
 _METRICS = """\
 # Metrics
 
-<!-- Made by `python -m lvsha.api.reference metrics`; change lvsha/api/metrics.py instead. -->
+<!-- Made by `python -m lvsha.api.reference metrics`; change lvsha/api/families.py instead. -->
 
 `GET /metrics` of the [API](api.md), in the text format 0.0.4. Names follow the
 [conventions](https://prometheus.io/docs/practices/naming/): base units, `_total` for what only grows.

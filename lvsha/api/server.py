@@ -65,7 +65,7 @@ class ApiServer:
         app[handlers.SNAPSHOT] = self.snapshot
         app[handlers.EVENTS] = events
         app[handlers.OPENAPI] = json.dumps(openapi.document()).encode()
-        app[handlers.METRICS] = Metrics(port, self.snapshot, events)
+        app[handlers.METRICS] = Metrics(self.snapshot, events)
         for route in ROUTES:
             app.router.add_route(route.method, route.path, route.handler)
         # A bad request is the client's business; it gets 400, and our log no line.

@@ -7,13 +7,13 @@ loop every few milliseconds. While a picture takes long to make, one that is at 
 """
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lvsha.api.families import row_values
 from lvsha.api.port import DirectorPort, Json, StatusParts
 from lvsha.config.settings import ServiceSettings
 
@@ -23,14 +23,31 @@ _STALE_S = 1.5
 _REFRESH_S = 0.5
 _IDLE_S = 10.0
 """A picture that nobody has asked for is not kept fresh."""
-_PIECE = 100
 _SMALL = 200
 """Realservers that are told without a thread."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class ServicePicture:
+    """One service. Its realservers are text and numbers, not dictionaries: tens of thousands of these
+    would stop the interpreter for tens of milliseconds whenever it looks for garbage, or frees them."""
+
+    service: Json
+    """Without ``destinations``."""
+    rows: list[str]
+    """The JSON of each realserver."""
+    names: list[str]
+    values: list[tuple[float | None, ...]]
+    """Of each realserver, in the order of ``metrics.ROW_FAMILIES``."""
+
+    def text(self) -> str:
+        """The service's JSON, with its realservers."""
+        return f'{_dumps(self.service)[:-1]},"destinations":[{",".join(self.rows)}]}}'
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """One status. ``readers``: threads that look at ``status``; it is not taken apart under their eyes."""
+    """One status."""
 
     made_at: float
     """Monotonic seconds."""
@@ -38,46 +55,34 @@ class Picture:
     body: bytes
     """Its JSON."""
     status: Json
-    readers: int = 0
+    """``services`` are without their ``destinations``."""
+    services: list[ServicePicture]
 
 
 def _dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _make_aside(parts: StatusParts, services: tuple[ServiceSettings, ...]) -> tuple[bytes, Json]:
-    """``make`` in a thread. Its thousands of dictionaries hold no cycles: to collect them meanwhile would
-    only stop everybody for tens of milliseconds, again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return make(parts, services)
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _take_apart(picture: Picture) -> None:
-    """In small pieces: to free ten thousand dictionaries at once is a pause like any other."""
-    for service in picture.status["services"]:
-        rows = service["destinations"]
-        while rows:
-            del rows[-_PIECE:]
-
-
-def make(parts: StatusParts, services: tuple[ServiceSettings, ...]) -> tuple[bytes, Json]:
-    """JSON and dictionary of a status. Never one long call, so a thread may do it beside a loop."""
-    status: Json = {}
-    texts: list[str] = []
-    tables: list[Json] = []
+def make(
+    parts: StatusParts, services: tuple[ServiceSettings, ...]
+) -> tuple[bytes, Json, list[ServicePicture]]:
+    """A status. Never one long call, so a thread may do it beside a loop."""
+    pictures = []
     for settings in services:
-        service, destinations = parts.service(settings)
-        rows = ",".join([_dumps(row) for row in destinations])
-        texts.append(f'{_dumps(service)[:-1]},"destinations":[{rows}]}}')
-        tables.append({**service, "destinations": destinations})
-    status = {**parts.head(), "services": tables}
-    head = _dumps({key: value for key, value in status.items() if key != "services"})
-    return f'{head[:-1]},"services":[{",".join(texts)}]}}'.encode(), status
+        service, rows = parts.service(settings)
+        pictures.append(
+            ServicePicture(
+                service=service,
+                rows=[_dumps(row) for row in rows],
+                names=[row["name"] for row in rows],
+                values=[row_values(row) for row in rows],
+            )
+        )
+    head = parts.head()
+    # Service by service: to join and encode five megabytes of text is a pause of its own.
+    texts = [picture.text().encode() for picture in pictures]
+    body = b"".join((_dumps(head)[:-1].encode(), b',"services":[', b",".join(texts), b"]}"))
+    return body, {**head, "services": [picture.service for picture in pictures]}, pictures
 
 
 class Snapshot:
@@ -120,13 +125,11 @@ class Snapshot:
         services = self._port.settings.services
         begun = self._clock()
         if sum(len(service.realservers) for service in services) <= _SMALL:
-            body, status = make(parts, services)
+            made = make(parts, services)
         else:
-            body, status = await asyncio.to_thread(_make_aside, parts, services)
+            made = await asyncio.to_thread(make, parts, services)
         now = self._clock()
-        former, self._picture = self._picture, Picture(now, now - begun, body, status)
-        if former is not None and former.cost_s > _CHEAP_S and not former.readers:
-            await asyncio.to_thread(_take_apart, former)
+        self._picture = Picture(now, now - begun, *made)
         return self._picture
 
     async def _keep(self) -> None:

@@ -219,10 +219,10 @@ def ask_status(agent: Agent | str) -> Any:
     except AgentUnreachable as why:
         if agent.url is not None:
             raise
-        # Only now: what it imports takes longer than the whole of the usual way.
-        from lvsha.director.status import without_directord
-
         with _vrrpd(agent.run_dir, why) as vrrpd:
+            # Only now: what it imports takes longer than the whole of the usual way.
+            from lvsha.director.status import without_directord
+
             return without_directord(_next_status(vrrpd, why), str(why))
 
 

@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from lvsha.api.metrics import FAMILIES, exposition
+from lvsha.api.families import FAMILIES
+from lvsha.api.metrics import exposition
 from lvsha.api.reference import api, metrics
 from lvsha.api.snapshot import make
 from tests.api.pretended import SETTINGS, Parts, Pretended, serving
@@ -49,10 +50,10 @@ def test_names_follow_the_conventions() -> None:
 
 
 def test_a_name_with_quotes_and_newlines_stays_one_label() -> None:
-    _, status = make(Parts(Pretended().bench), SETTINGS.services)
+    _, status, pictures = make(Parts(Pretended().bench), SETTINGS.services)
     status["services"][0]["name"] = 'a"b\\c\nd'
 
-    text = exposition(status).decode()
+    text = exposition(status, pictures).decode()
 
     assert 'lvsha_service_in_kernel{service="a\\"b\\\\c\\nd"} 1\n' in text
 
@@ -62,9 +63,9 @@ def test_what_is_not_there_has_no_sample() -> None:
     port = Pretended()
     port.bench.order("drain", "web/rs12")
     port.bench.advance(10**10)
-    _, status = make(Parts(port.bench), SETTINGS.services)
+    _, status, pictures = make(Parts(port.bench), SETTINGS.services)
 
-    text = exposition(status).decode()
+    text = exposition(status, pictures).decode()
 
     assert 'lvsha_realserver_weight{service="web",realserver="rs12"}' not in text
     assert 'lvsha_realserver_ordered_out{service="web",realserver="rs12"} 1\n' in text

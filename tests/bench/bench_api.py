@@ -15,7 +15,6 @@ import random
 import resource
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -302,19 +301,25 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def command_line() -> dict[str, Any]:
-    """Wall time of starting, asking nobody."""
+async def command_line() -> dict[str, Any]:
+    """Wall time; the agent that is asked serves two realservers."""
+    from tests.api.pretended import Pretended
+
+    folder = tempfile.mkdtemp(prefix="lvsha-bench-")
+    server = ApiServer(Pretended(), events=EventStream("life"))
+    await server.start(Path(folder) / "directord.sock")
     found = {}
-    for words in (["--help"], ["status", "--run-dir", "/nowhere"], ["drain", "--help"]):
+    for name, words in (("help", ["--help"]), ("status", ["status", "--json", "--run-dir", folder])):
         times = []
         for _ in range(11):
             begun = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "lvsha.cli.main", *words], capture_output=True, check=False)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "lvsha.cli.main", *words, stdout=asyncio.subprocess.DEVNULL
+            )
+            assert await process.wait() == 0
             times.append((time.perf_counter() - begun) * 1000)
-        found[" ".join(words[:2])] = {
-            "median_ms": round(statistics.median(times), 1),
-            "best_ms": round(min(times), 1),
-        }
+        found[name] = {"median_ms": round(statistics.median(times), 1), "best_ms": round(min(times), 1)}
+    await server.stop()
     return found
 
 
@@ -323,10 +328,10 @@ def page(results: dict[str, Any]) -> str:
     listeners, malformed_ = results["listeners"], results["malformed"]
     codes = ", ".join(f"{count:,} × {code}" for code, count in sorted(malformed_["codes"].items()))
     rows = [
-        ("`lvsha --help`, wall time, median of 11", f"{cli['--help']['median_ms']} ms", "150 ms"),
+        ("`lvsha --help`, wall time, median of 11", f"{cli['help']['median_ms']} ms", "150 ms"),
         (
-            "`lvsha status`, wall time without an agent",
-            f"{cli['status --run-dir']['median_ms']} ms",
+            "`lvsha status`, wall time, median of 11",
+            f"{cli['status']['median_ms']} ms",
             "250 ms",
         ),
         (
@@ -396,7 +401,7 @@ def main() -> int:
             print(json.dumps(asyncio.run(_listen(path, int(rest[0]), int(rest[1])))))
         return 0
     sys.path.insert(0, os.getcwd())
-    results = {"cli": command_line(), **asyncio.run(measure(arguments))}
+    results = {"cli": asyncio.run(command_line()), **asyncio.run(measure(arguments))}
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
