@@ -225,7 +225,7 @@ ONE = [
     ("lb2", other_daemon(DaemonRole.BACKUP, syncid=52), ["sync-syncid lb2"]),
     ("lb2", other_daemon(DaemonRole.BACKUP, syncid=0), []),
     ("lb2", other_daemon(DaemonRole.BACKUP, port=8900), ["sync-group lb2"]),
-    ("lb2", other_daemon(DaemonRole.BACKUP, maxlen=400), ["sync-maxlen lb2"]),
+    ("lb2", other_daemon(DaemonRole.BACKUP, maxlen=1000), ["sync-maxlen lb2"]),
     ("lb2", other_daemon(DaemonRole.BACKUP, interface="eth7"), ["sync-interface lb2"]),
     ("lb1", vs("sync_version", "0"), ["sync-version lb1"]),
     ("lb2", lambda f: replace(f, daemons=f.daemons[:1]), ["sync-daemon-missing lb2"]),
@@ -399,6 +399,12 @@ def test_a_backup_alone_hears_that_its_peer_has_another_syncid() -> None:
     lb2 = replace(sound()["lb2"], sync=(sync(LB1, syncid=7),))
 
     assert found({"lb2": lb2}) == ["sync-syncid lb2"]
+
+
+def test_a_backup_alone_hears_that_messages_are_too_long() -> None:
+    lb2 = replace(sound()["lb2"], sync=(sync(LB1, longest=1473),))
+
+    assert found({"lb2": lb2}) == ["sync-maxlen lb2"]
 
 
 def test_a_director_alone_finds_a_closed_gue_port() -> None:
