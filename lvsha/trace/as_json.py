@@ -24,6 +24,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         ],
         "findings": [finding_json(finding) for finding in explanation.findings],
         "limits": {
+            "other_connections": explanation.others,
             "connections_not_followed": gathered.connections_not_followed,
             "packets_not_followed": gathered.packets_not_followed,
             "packets_left_out": sum(bucket.left_out for bucket in gathered.buckets.values()),

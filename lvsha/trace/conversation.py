@@ -81,6 +81,8 @@ class Conversation:
     client_host: Host | None = None
     director_host: Host | None = None
     server_host: Host | None = None
+    others: list[tuple[Host, Role]] = field(default_factory=list)
+    """Routers on the way, and directors before or after a takeover."""
     outcome: Outcome = Outcome.PARTIAL
     first_answer: Passage | None = None
     reset: Passage | None = None
@@ -102,6 +104,18 @@ class Conversation:
     @property
     def is_well(self) -> bool:
         return self.outcome in _WELL
+
+
+_FORWARDED = frozenset({Method.DR, Method.NAT, Method.TUNNEL, Method.DR_OR_TUNNEL})
+
+
+def through_directors(talks: list[Conversation]) -> list[Conversation]:
+    """Connections to addresses that are seen to be virtual; all, if none is."""
+    virtual = {
+        talk.virtual.address for talk in talks if talk.method in _FORWARDED and talk.virtual is not None
+    }
+    chosen = [talk for talk in talks if talk.virtual is not None and talk.virtual.address in virtual]
+    return chosen or talks
 
 
 def change(before: Packet, after: Packet) -> Change:
@@ -212,10 +226,15 @@ def understand(talk: Conversation, hosts: Hosts) -> None:
     if talk.outcome is Outcome.UNANSWERED and talk.protocol != TCP and _goes_by(talk, hosts):
         talk.outcome = Outcome.ONE_WAY
     _other_directors(talk, hosts)
+
+
+def give_roles(talk: Conversation) -> None:
+    """Count what each machine was for this connection."""
     for host, role in (
         (talk.client_host, Role.CLIENT),
         (talk.director_host, Role.DIRECTOR),
         (talk.server_host, Role.REALSERVER),
+        *talk.others,
     ):
         if host is not None:
             host.roles[role] += 1
@@ -253,7 +272,7 @@ def _forwarded(talk: Conversation, path: list[Host | None], hosts: Hosts) -> Non
     if director is None and path[-1] in holders:
         talk.server_host = path[-1]
         for host in middle:
-            host.roles[Role.ROUTER] += 1
+            talk.others.append((host, Role.ROUTER))
         talk.method = Method.NONE
         return
     director = director or (middle[-1] if middle else None)
@@ -263,7 +282,7 @@ def _forwarded(talk: Conversation, path: list[Host | None], hosts: Hosts) -> Non
     _name_realserver(talk)
     for host in middle:
         if host is not director:
-            host.roles[Role.ROUTER] += 1
+            talk.others.append((host, Role.ROUTER))
 
 
 def _name_realserver(talk: Conversation) -> None:
@@ -332,12 +351,13 @@ def _other_directors(talk: Conversation, hosts: Hosts) -> None:
     """After a takeover the client's packets go to another machine in the same place."""
     if talk.director_host is None or talk.server_host is None or talk.virtual is None:
         return
-    known = (talk.client_host, talk.director_host, talk.server_host)
+    known = [talk.client_host, talk.director_host, talk.server_host, *(host for host, _ in talk.others)]
     for way in talk.requests:
         for hop, host in zip(way.hops, nodes(way, hosts)[1:], strict=True):
             is_asked = hop.packet.destination == talk.virtual and not hop.packet.wraps
-            if host is not None and is_asked and host not in known and not host.roles[Role.ROUTER]:
-                host.roles[Role.DIRECTOR] += 1
+            if host is not None and is_asked and host not in known:
+                talk.others.append((host, Role.DIRECTOR))
+                known.append(host)
 
 
 def _guess(talk: Conversation, asked: Passage, hosts: Hosts) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lvsha.trace import findings
-from lvsha.trace.conversation import Conversation, split, understand
+from lvsha.trace.conversation import Conversation, give_roles, split, through_directors, understand
 from lvsha.trace.findings import Finding, World
 from lvsha.trace.gather import Gatherer, matches
 from lvsha.trace.hosts import Host, Hosts, Role, find_own_macs, name_hosts
@@ -21,6 +21,8 @@ class Explanation:
     clocks: dict[int, Offset]
     talks: list[Conversation]
     findings: list[Finding]
+    others: int = 0
+    """Connections to other addresses, which are not told."""
 
     @property
     def is_well(self) -> bool:
@@ -42,13 +44,23 @@ def explain(gathered: Gatherer, *, vips: Collection[Endpoint] = ()) -> Explanati
     talks = [talk for bucket, found in by_bucket for talk in split(bucket, found, clocks)]
     for talk in talks:
         understand(talk, hosts)
+    every = len(talks)
     if vips:
         talks = [talk for talk in talks if talk.virtual is not None and matches(talk.virtual, vips)]
+    else:
+        talks = through_directors(talks)
+    for talk in talks:
+        give_roles(talk)
     _name_the_rest(hosts, talks)
     name_hosts(hosts, gathered.places)
     world = World(gathered=gathered, hosts=hosts, clocks=clocks, talks=talks)
     return Explanation(
-        gathered=gathered, hosts=hosts, clocks=clocks, talks=talks, findings=findings.find(world)
+        gathered=gathered,
+        hosts=hosts,
+        clocks=clocks,
+        talks=talks,
+        findings=findings.find(world),
+        others=every - len(talks),
     )
 
 

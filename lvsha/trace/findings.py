@@ -266,7 +266,7 @@ def _unreachable(world: World, talk: Conversation) -> Iterator[_Found]:
                 )
         elif packet.icmp.code in ((1,) if packet.protocol == ICMP6 else (9, 10, 13)):
             yield FIREWALL_DROPS, f"{name(sender)} refuses the packets by a rule", said, sender
-        elif (packet.icmp.code == 3 and packet.protocol == ICMP6) or packet.icmp.code == 1:
+        elif packet.icmp.code in ((0, 3) if packet.protocol == ICMP6 else (0, 1)):
             yield (
                 REALSERVER_UNREACHABLE,
                 f"{name(sender)} cannot reach the next machine: nobody answers for its address",

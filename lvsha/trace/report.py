@@ -124,6 +124,9 @@ def _neighbours(explanation: Explanation) -> Iterator[str]:
 
 def _limits(explanation: Explanation) -> Iterator[str]:
     gathered = explanation.gathered
+    if explanation.others:
+        yield ""
+        yield f"not told: {explanation.others:,} connections to other addresses; --vip chooses"
     if gathered.packets_not_followed:
         yield ""
         yield (

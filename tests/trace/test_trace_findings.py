@@ -197,3 +197,17 @@ def test_a_takeover_shows_as_another_way_to_the_same_realserver() -> None:
         (True, False),
         (False, True),
     ]
+
+
+def test_what_passes_beside_is_counted_and_changes_no_role() -> None:
+    wire = Wire()
+    wire.handshake()
+    for port in range(3):
+        question = struct.pack(">HHHH", 50_000 + port, 53, 8, 0)
+        wire.put("rs", "lb", v4(question, protocol=17, ends=(RIP, bytes((192, 0, 2, 53)))))
+
+    explanation = wire.told()
+
+    assert explanation.is_well
+    assert (len(explanation.talks), explanation.others) == (1, 3)
+    assert [host.name for host in explanation.hosts.all()] == ["client", "director", "realserver"]
