@@ -7,6 +7,7 @@ An order that is answered is on disk.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import time
@@ -512,8 +513,12 @@ class Operations:
         self._directord.journal.write("director.reload_ordered", owner=owner, generation=plan["generation"])
         self._reloaded.clear()
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(pid, signal.SIGHUP)
+            except ProcessLookupError:
+                continue  # it left a moment ago
+            except PermissionError:
+                raise Unavailable(f"process {pid} may not be signalled from here: systemctl reload") from None
         try:
             await asyncio.wait_for(self._reloaded.wait(), _RELOAD_S)
         except TimeoutError:
@@ -522,9 +527,13 @@ class Operations:
 
 
 def _supervisors(run_dir: Path) -> set[int]:
-    """The process ids in the locks of the run directory."""
+    """The process ids in the locks of the run directory, of those that are held: others are left over, and
+    their numbers may be anybody's by now."""
     pids = set()
     for name in ("directord", "vrrpd"):
-        with contextlib.suppress(OSError, ValueError):
-            pids.add(int((run_dir / f"{name}.lock").read_text()))
+        with contextlib.suppress(OSError, ValueError), (run_dir / f"{name}.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pids.add(int(lock.read()))
     return pids
