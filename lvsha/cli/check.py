@@ -106,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--workers", type=int, default=0, help="processes; 0: in the loop itself, as a default"
     )
+    bench.add_argument("--services", type=int, default=1, help="that each realserver is in (1)")
+    bench.add_argument("--port", type=int, help="somebody else serves 127/8 at this port")
     bench.add_argument("--at", metavar="ADDRESS:PORT", help="all checks go there instead")
     bench.add_argument("--json", action="store_true", help="one JSON object")
     return parser

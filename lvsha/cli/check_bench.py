@@ -40,6 +40,8 @@ SETTLE_S = 2.0
 MEMBERS = 100
 """Realservers of a service."""
 _FIRST = 0x7F010001
+_REASONS = 20
+"""Different reasons of bad answers that are counted apart."""
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -101,6 +103,7 @@ class Measured:
         self.runner: ProbeRunner | ProbeWorkers = ProbeWorkers(workers) if workers else ProbeRunner()
         self.director = Director(settings, random=random.Random(1).random, actual={})
         self.probes = self.bad = self.falls = 0
+        self.reasons: dict[str, int] = {}
         self.latencies: list[int] = []
         self.fallen_at: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -136,6 +139,9 @@ class Measured:
         self.probes += 1
         if not result.ok:
             self.bad += 1
+            words = f"{result.reason}: {result.detail[:60]}"
+            if words in self.reasons or len(self.reasons) < _REASONS:
+                self.reasons[words] = self.reasons.get(words, 0) + 1
         self.latencies.append(result.timings.total)
         outputs = self.director.on_probe(check_id, result, monotonic())
         if outputs:
@@ -224,6 +230,7 @@ async def measure(settings: Settings, duration: float, workers: int) -> Json:
         "answer_p99_ms": percentile(measured.latencies, 0.99),
         "bad": measured.bad,
         "falls": measured.falls,
+        "reasons": measured.reasons,
         "load": os.getloadavg()[0],
     }
     measured.close()
@@ -289,12 +296,21 @@ def bench(arguments: argparse.Namespace) -> int:
         if arguments.at:
             host, _, text = arguments.at.rpartition(":")
             at, port = ip_address(host.strip("[]")), int(text)
+        elif arguments.port is not None:
+            port = arguments.port
         elif arguments.type != "ping":
             behind, port = server(arguments.type)
     except ValueError as error:
         print(f"lvsha check bench: --at {arguments.at}: {error}; write ADDRESS:PORT", file=sys.stderr)
         return 2
-    wanted = configuration(arguments.type, arguments.targets, arguments.interval, port=port, at=at)
+    wanted = configuration(
+        arguments.type,
+        arguments.targets,
+        arguments.interval,
+        port=port,
+        at=at,
+        services_each=max(arguments.services, 1),
+    )
     try:
         report = asyncio.run(measure(wanted, arguments.seconds, arguments.workers))
     finally:
@@ -323,5 +339,6 @@ def render(report: Json) -> str:
             f"  answers: half within {report['answer_p50_ms']:.2f} ms, 99 % within "
             f"{report['answer_p99_ms']:.2f} ms",
             f"  {report['bad']} bad answers, {report['falls']} realservers taken down",
+            *(f"    {count} {reason}" for reason, count in report["reasons"].items()),
         ]
     )

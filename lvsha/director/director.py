@@ -166,12 +166,11 @@ class Director:
 
     @property
     def deadline(self) -> Instant | None:
-        return earliest(
-            self._fleet.deadline,
-            self.overrides.deadline,
-            self._drains.deadline,
-            self._pools_deadline(),
-        )
+        due = self._fleet.deadline  # asked for after each result: no call of earliest()
+        for other in (self.overrides.deadline, self._drains.deadline, self._pools_deadline()):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def _pools_deadline(self) -> Instant | None:
         """Worked out when a pool may have changed, not after each of ten thousand results."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lvsha.checker.check import Check
 from lvsha.checker.pool import PoolView
+from lvsha.checker.result import Timings
 from lvsha.config.settings import Director as DirectorRecord
 from lvsha.config.settings import RealServerSettings, ServiceSettings
 from lvsha.core.instant import Instant, to_seconds
@@ -34,8 +35,15 @@ def _last_check(check: Check, now: Instant) -> Json | None:
         "detail": result.detail,
         "ours": result.ours,
         "took_ms": round(result.timings.total / 1e6, 3),
+        "phases_ms": _phases(result.timings),
         "ago_s": _age_s(check.last_at, now),
     }
+
+
+def _phases(timings: Timings) -> Json:
+    """What was reached, in milliseconds since the probe began."""
+    reached = {"connect": timings.connected, "tls": timings.tls, "first_byte": timings.first_byte}
+    return {phase: round(at / 1e6, 3) for phase, at in reached.items() if at is not None}
 
 
 def _health(check: Check | None) -> str:
@@ -106,9 +114,24 @@ def destination_status(
         "in_bytes": found.stats.in_bytes if found is not None else 0,
         "out_bytes": found.stats.out_bytes if found is not None else 0,
         "connection_rate": found.stats.connection_rate if found is not None else 0,
+        "check_id": check.check_id if check is not None else None,
         "check": check.settings.target() if check is not None else None,
         "last_check": _last_check(check, now) if check is not None else None,
     }
+
+
+def checks_status(realserver: RealServerSettings, director: Director, now: Instant) -> list[Json]:
+    """Each check of a realserver that has several; ``check`` of its row is the one that decides."""
+    return [
+        {
+            "check_id": check.check_id,
+            "check": check.settings.target(),
+            "state": _health(check),
+            "since_s": _age_s(check.since, now),
+            "last_check": _last_check(check, now),
+        }
+        for check in director.checks_of(realserver)
+    ]
 
 
 def peers_status(peers: Sequence[DirectorRecord]) -> list[Json]:
@@ -127,6 +150,7 @@ def destinations_status(
         weight = view.weights.get(realserver.name)
         row = destination_status(realserver, director.check_of(realserver), weight, found, now)
         place = (settings.name, realserver.name)
+        row["checks"] = checks_status(realserver, director, now) if realserver.further_checks else []
         row["orders"] = [str(each.kind) for each in director.ordered(place)]
         row["drain"] = drain_status(director.drain(place, now))
         destinations.append(row)

@@ -45,9 +45,10 @@ KEEPALIVED_KINDS = {"http": "HTTP_GET", "tcp": "TCP_CHECK", "ping": "PING_CHECK"
 
 NGINX = """
 worker_processes 1;
+worker_rlimit_nofile 131072;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log crit;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 65536; }}
 http {{
     access_log off;
     client_body_temp_path {directory}; proxy_temp_path {directory};
@@ -322,11 +323,13 @@ def tail(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def web_server(directory: Path) -> Iterator[None]:
+def web_server(directory: Path, *, pinned: bool = True) -> Iterator[None]:
     config = directory / "nginx.conf"
     config.write_text(NGINX.format(directory=directory, port=PORT, body="ok"))
     process = subprocess.Popen(
-        ["nginx", "-c", config, "-g", "daemon off;"], stderr=subprocess.DEVNULL, preexec_fn=lambda: pin(1)
+        ["nginx", "-c", config, "-g", "daemon off;"],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: pin(1) if pinned else None,
     )
     try:
         time.sleep(0.5)

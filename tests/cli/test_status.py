@@ -199,3 +199,26 @@ def test_what_the_other_director_holds_is_said(state: dict[str, Any], line: str)
     sync = {"expected": True, "syncid": 51, "daemons": [], "relay": state}
 
     assert line in status.render(picture(destination(), sync=sync))
+
+
+def test_a_check_that_many_follow_is_told_once() -> None:
+    shared = destination(check_id="web/rs1", checks=[])
+    several = destination(
+        name="rs2",
+        check_id="web/rs2",
+        checks=[
+            {"check_id": "web/rs2", "check": "tcp x", "state": "up", "since_s": 1.0, "last_check": None},
+            {"check_id": "web/rs1", "check": "ping x", "state": "up", "since_s": 1.0, "last_check": None},
+        ],
+    )
+    unchecked = destination(name="rs3", check=None, check_id=None, checks=[], last_check=None)
+    whole = picture(shared, several, unchecked)
+    whole["services"].append({**whole["services"][0], "name": "api", "destinations": [shared]})
+
+    checks = {check["check_id"]: check for check in status.distinct_checks(whole)}
+
+    assert checks["web/rs1"]["followers"] == ["web/rs1", "web/rs2", "api/rs1"]
+    assert checks["web/rs2"]["followers"] == ["web/rs2"]
+    text = status.render_checks(list(checks.values()))
+    assert text.startswith("2 checks run for 4 that are configured")
+    assert "web/rs1, web/rs2, api/rs1" in text

@@ -9,6 +9,7 @@ from lvsha.checker.combine import Needs
 from lvsha.checker.result import Reason
 from lvsha.config.settings import RealServerSettings
 from lvsha.core.instant import SECOND
+from lvsha.director.status import destinations_status
 from tests.director.test_director import REFUSED, Bench, realserver, service, settings
 
 OTHER = IPv4Address("10.0.9.9")
@@ -76,3 +77,22 @@ def test_checks_that_differ_only_in_what_is_not_shown_have_ids_of_their_own() ->
     assert bench.director.check_count == 6
     bench.take(bench.director.reconfigure(settings(web), bench.now))
     assert bench.director.check_count == 6
+
+
+def test_the_status_tells_each_of_several_checks() -> None:
+    web = service("web", with_two(Needs.ALL), realserver(12))
+    bench = Bench(settings(web))
+    bench.dead.add(OTHER)
+    bench.advance(4 * SECOND)
+
+    view = bench.director.views()["web"]
+    first, second = destinations_status(web, bench.director, view, {}, bench.now)
+
+    assert [(row["check"], row["state"]) for row in first["checks"]] == [
+        ("tcp 10.0.0.11:80", "up"),
+        ("tcp 10.0.9.9:80", "down"),
+    ]
+    assert (first["check"], first["state"]) == ("tcp 10.0.9.9:80", "down")
+    assert second["checks"] == []
+    assert second["check_id"] == "web/rs12"
+    assert second["last_check"]["phases_ms"] == {}
