@@ -98,6 +98,9 @@ def read(path: Path) -> list[Result]:
 def also(result: Result) -> str:
     """What this scenario asks besides, in words."""
     say: dict[str, Callable[[], str]] = {
+        "late-joiner": lambda: (
+            f"in sync {result['in_sync_ms'] / 1000:.1f} s after its start" if result["in_sync_ms"] else ""
+        ),
         "failback": lambda: f"after the return {result['survived_failback']}",
         "second-failure": lambda: f"after the first {result['survived_first_failure']}",
         "fresh-connections": lambda: (

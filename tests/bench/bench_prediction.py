@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lvsha.lab import probe
+from lvsha.lab.errors import LabError
 from lvsha.lab.guest import IN_GUEST
 from lvsha.lab.peers.lvsha import Lvsha
 from lvsha.lab.settings import RunSettings
@@ -53,7 +54,12 @@ def failover(stage: Stage, master: str, dice: random.Random) -> dict[str, Any]:
     established = count["established"] + load["tried"]
     survived = count["survived"] + load["check"]["survived"]
     stage.topology.set_link(master, up=True)
-    stage.wait(f"{master} and {backup} are whole", lambda: _whole(peer, backup), 60.0)
+    try:
+        stage.wait(f"{master} and {backup} are whole", lambda: _whole(peer, backup), 60.0)
+    except LabError:
+        for node in DIRECTORS:
+            print(node, json.dumps(peer.status(node).get("sync", {}).get("relay")), file=sys.stderr)
+        raise
     return {
         "opened": established,
         "predicted": relay.get("would_lose_expected"),

@@ -134,7 +134,7 @@ class Lvsha(Peer):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 sock.settimeout(timeout_s)
                 sock.connect(str(self.node_folder(node) / "run" / "directord.sock"))
-                sock.sendall(f"{order} HTTP/1.0\r\nContent-Length: 0\r\n\r\n".encode())
+                sock.sendall(f"{order} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
                 answer = b"".join(iter(lambda: sock.recv(1 << 16), b""))
             return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
         except (OSError, ValueError):

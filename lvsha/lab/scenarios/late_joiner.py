@@ -4,9 +4,12 @@ The kernel tells a newcomer of a connection only when that connection has traffi
 that joins late knows nothing of the quiet ones.
 """
 
+from dataclasses import replace
+
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
-from lvsha.lab.stage import Stage
+from lvsha.lab.stage import Stage, now
+from lvsha.lab.timeline import milliseconds
 
 SUMMARY = "the backup is started after the connections, then the master crashes"
 
@@ -18,12 +21,18 @@ def play(stage: Stage) -> Outcome:
     stage.story.say("lb1 is MASTER and alone")
     connect(stage)
 
+    began = now()
     stage.start_director("lb2")
     stage.wait_until_ready("lb2")
+    in_sync_ms = None
+    if stage.peer.name == "lvsha" and stage.settings.transport == "relay":
+        at = stage.wait("lb2 has lb1's connections", lambda: stage.peer.knows_connections("lb2"), node="lb2")
+        in_sync_ms = milliseconds(at - began)
     stage.story.say("lb2 has joined as BACKUP")
     stage.wait_for_the_moment()
     stage.mark_fault("lb1 crashes: its cables are pulled")
     stage.crash("lb1")
     await_takeover(stage, "lb2")
 
-    return judge(stage, new_master="lb2")
+    outcome = judge(stage, new_master="lb2")
+    return replace(outcome, extras=outcome.extras | {"in_sync_ms": in_sync_ms})
