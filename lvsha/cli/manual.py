@@ -41,7 +41,8 @@ def _verbatim(text: str) -> list[str]:
 def write(folder: Path) -> list[Path]:
     """All pages; returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages: dict[tuple[str, ...], str] = {(): page((), "highly available Linux Virtual Server directors", main.usage())}
+    summary = "highly available Linux Virtual Server directors"
+    pages: dict[tuple[str, ...], str] = {(): page((), summary, main.usage())}
     for words, text in helps.every_help():
         summary = main.VERBS[words[0]] if len(words) == 1 else helps.summary_of(text) or words[-1]
         pages[words] = page(words, summary, text)
