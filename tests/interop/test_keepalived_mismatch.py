@@ -42,10 +42,10 @@ async def refusal(stage: Stage, lvsha: Lvsha, keepalived: Director, reason: str)
     after it became MASTER (seen in one run of 20, on the wire): it is started again.
     """
     lvsha.start()
-    for _ in range(3):
+    for within in (START_S, 12, 12):
         keepalived.start()
         try:
-            event = await first_event(lvsha, "vrrp.advertisement_dropped", within=12, reason=reason)
+            event = await first_event(lvsha, "vrrp.advertisement_dropped", within=within, reason=reason)
         except Missed:
             if stage.wire.of("lb2"):
                 raise  # it did send, and lvsha said nothing
