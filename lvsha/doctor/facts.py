@@ -149,6 +149,9 @@ class HeardAdvert:
     priority: int = 0
     """Of the last."""
     count: int = 1
+    first: int = 0
+    """Which of all adverts on this interface was the first of these, and which the last."""
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import select
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ class Ear:
         self._adverts: dict[Any, HeardAdvert] = {}
         self._sync: dict[Any, HeardSync] = {}
         self._passwords: dict[bytes, int] = {b"": 0}
+        self._numbers: Counter[str] = Counter()
 
     def hear(self) -> tuple[tuple[HeardAdvert, ...], tuple[HeardSync, ...]]:
         """Waits for the end of the time and closes."""
@@ -88,6 +90,7 @@ class Ear:
 
     def _advert(self, interface: str, ip: Ipv4Packet, is_own: bool) -> None:
         advert = decode_advertisement(ip.payload)
+        self._numbers[interface] += 1
         group = self._passwords.setdefault(advert.auth_data, len(self._passwords))
         key = (
             *(interface, ip.source, ip.ttl, advert.version, advert.vrid, advert.addresses),
@@ -110,4 +113,6 @@ class Ear:
             auth_group=group,
             priority=advert.priority,
             count=before.count + 1 if before else 1,
+            first=before.first if before else self._numbers[interface],
+            last=self._numbers[interface],
         )

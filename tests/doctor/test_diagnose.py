@@ -84,6 +84,7 @@ def heard(source: IPv4Address, **more: object) -> HeardAdvert:
         addresses=(VIP,),
         priority=100,
         count=9,
+        last=20,
     )
     return replace(advert, **more)  # type: ignore[arg-type]  # the names are the fields'
 
@@ -250,7 +251,7 @@ ONE = [
         ["other-password client", "two-masters client"],
     ),
     ("client", lambda f: replace(f, adverts=(heard(LB1, ttl=64),)), ["vrrp-ttl client"]),
-    ("client", lambda f: replace(f, adverts=(heard(LB1), heard(LB2, count=1))), []),  # a change of MASTER
+    ("client", lambda f: replace(f, adverts=(heard(LB1, last=8), heard(LB2, first=9))), []),  # a takeover
     ("client", lambda f: replace(f, adverts=(heard(LB1), heard(LB2, priority=0))), []),  # it says goodbye
     ("lb2", lambda f: replace(f, routers=(ROUTER,)), []),
     ("lb2", lambda f: replace(f, routers=(replace(ROUTER, interval_cs=100),)), ["other-interval lb2"]),

@@ -46,6 +46,8 @@ def _heard(host: Facts) -> Iterator[tuple[object, Finding]]:
     for one, other in combinations(lasting, 2):
         if one.source == other.source or one.interface != other.interface:
             continue
+        if one.last < other.first or other.last < one.first:
+            continue  # one after the other: a takeover
         both, sources = f"{_text(one)} and {_text(other)}", (one.source, other.source)
         shared = set(one.addresses) & set(other.addresses)
         if one.vrid != other.vrid:
