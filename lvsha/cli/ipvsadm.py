@@ -173,24 +173,28 @@ class Program:
         from lvsha.ipvs.ipvsadm import restoring
 
         status = 0
+        repeats = restoring.Repeats(self._names)
         for number, words in restoring.commands(self._stdin):
-            place = f" (line {number}: {' '.join(words)})"
             try:
-                command = parse(words, self._names, program=self._name, nested=True)
-                payload = requests.payload(command)
-                if payload is not None and command.verb != "stop-daemon":
-                    self._queue.append((payload, command.verb, place))
-                    status = 0
-                    if len(self._queue) >= BATCH:
-                        status = self._send()
-                        if self._progress is not None:
-                            self._progress(f"\r{number:,} lines\r")
-                    continue
-                self._send()
-                status = self._command(command)
+                request = repeats.request(words)
+                if request is None:
+                    command = parse(words, self._names, program=self._name, nested=True)
+                    payload = requests.payload(command)
+                    if payload is None or command.verb == "stop-daemon":
+                        self._send()
+                        status = self._command(command)
+                        continue
+                    repeats.remember(words, command, payload)
+                    request = command.verb, payload
+                self._queue.append((request[1], request[0], _place(number, words)))
+                status = 0
+                if len(self._queue) >= BATCH:
+                    status = self._send()
+                    if self._progress is not None:
+                        self._progress(f"\r{number:,} lines\r")
             except UsageError as error:
                 self._send()
-                self._complain(error.message + place)
+                self._complain(error.message + _place(number, words))
                 status = error.status
                 if error.ends:
                     return status
@@ -202,12 +206,16 @@ class Program:
         if not queue:
             return 0
         status = 0
-        for index, errno, _ in self._opened().apply([payload for payload, _, _ in queue]):
+        for index, errno, _ in self._opened().apply([waiting[0] for waiting in queue]):
             _, verb, place = queue[index]
             self._complain(_refusal(verb, errno) + place)
             if index == len(queue) - 1:
                 status = REFUSED
         return status
+
+
+def _place(number: int, words: Sequence[str]) -> str:
+    return f" (line {number}: {' '.join(words)})"
 
 
 def _refusal(verb: str, errno: int) -> str:

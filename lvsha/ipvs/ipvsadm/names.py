@@ -80,7 +80,7 @@ def parse_endpoint(text: str, protocol: int, names: Names) -> tuple[int, bytes, 
         if packed is not None:
             return AF_INET6, packed, _port(rest[1:], protocol, names)
         return AF_INET, _host(host, names), None
-    packed = names.ip6(text)
+    packed = names.ip6(text) if text.count(":") > 1 else None
     if packed is not None:
         return AF_INET6, packed, None
     host, colon, port = text.partition(":")

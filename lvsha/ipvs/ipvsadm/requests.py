@@ -34,7 +34,8 @@ def _service(command: Command) -> bytes:
     )
 
 
-def _destination(command: Command) -> bytes:
+def destination(command: Command) -> bytes:
+    """The attribute that describes the command's realserver."""
     return genl_ipvs.destination_attributes(
         family=command.server_family,
         address=command.server,
@@ -71,14 +72,14 @@ def payload(command: Command) -> bytes | None:
         case "delete-service":
             return genl_ipvs.command(genl_ipvs.DEL_SERVICE, identity(command))
         case "add-server":
-            return genl_ipvs.command(genl_ipvs.NEW_DEST, identity(command), _destination(command))
+            return genl_ipvs.command(genl_ipvs.NEW_DEST, identity(command), destination(command))
         case "edit-server":
-            return genl_ipvs.command(genl_ipvs.SET_DEST, identity(command), _destination(command))
+            return genl_ipvs.command(genl_ipvs.SET_DEST, identity(command), destination(command))
         case "delete-server":
-            destination = genl_ipvs.destination_identity(
+            named = genl_ipvs.destination_identity(
                 family=command.server_family, address=command.server, port=command.server_port
             )
-            return genl_ipvs.command(genl_ipvs.DEL_DEST, identity(command), destination)
+            return genl_ipvs.command(genl_ipvs.DEL_DEST, identity(command), named)
         case "clear":
             return genl_ipvs.command(genl_ipvs.FLUSH)
         case "zero":
