@@ -263,6 +263,8 @@ def _look(arguments: argparse.Namespace, order: "Order") -> "tuple[list[Facts], 
         except LvshaError as error:
             unreachable.append(str(error))
     if found and arguments.host and arguments.file:
+        # The file is here only; services concern nobody in particular, routers every director.
+        found = [replace(facts, routers=order.routers) for facts in found]
         found[0] = replace(found[0], expected=order.expected)
     return found, unreachable
 

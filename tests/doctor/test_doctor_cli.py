@@ -2,6 +2,7 @@
 
 import json
 import stat
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lvsha.cli.doctor import main
 from lvsha.core.errors import LvshaError
 from lvsha.doctor import programs
-from lvsha.doctor.facts import Facts
+from lvsha.doctor.facts import Facts, HeardAdvert, Link
 from lvsha.doctor.transport import to_json
 from lvsha.ipvs.model import Daemon, DaemonRole
 
@@ -135,3 +136,32 @@ def test_rows_of_ip() -> None:
     states = [{"dst": "10.0.0.2", "dev": "eth0", "lladdr": "02:00:00:00:00:02", "state": ["STALE"]}]
     states.append({"dst": "10.0.0.3", "dev": "eth0", "state": ["FAILED"]})
     assert [neighbour.mac for neighbour in programs.neighbours(states)] == ["02:00:00:00:00:02"]
+
+
+def test_the_file_here_is_held_against_what_is_heard_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lvsha.toml").write_text(
+        'directors = { lb1 = { address = "10.0.0.1" } }\n'
+        '[[vrrp]]\ninterface = "eth0"\nvrid = 51\naddresses = ["10.0.0.10/24"]\n'
+    )
+    heard = HeardAdvert(
+        interface="eth0",
+        source=IPv4Address("10.0.0.2"),
+        is_own=False,
+        is_multicast=True,
+        ttl=255,
+        version=3,
+        vrid=51,
+        interval_cs=100,
+        addresses=(IPv4Address("10.0.0.10"),),
+    )
+    daemon = Daemon(role=DaemonRole.MASTER, interface="eth0", syncid=1)
+    facts = Facts(host="x", has_ip_vs=True, daemons=(daemon,), links=(Link(name="eth0"),), adverts=(heard,))
+    (tmp_path / "facts").write_text(to_json(facts))
+
+    status = main([*remote(tmp_path, f"cat {tmp_path}/facts"), "-f", str(tmp_path / "lvsha.toml"), "--json"])
+
+    assert status == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["id"] == "other-interval"
