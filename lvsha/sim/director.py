@@ -117,8 +117,8 @@ class Director:
         self._last_words: dict[str, _LastWords] = {}
         self._last_number = 0
         self._armed: Instant | None = None
-        self._said: dict[tuple[RouterSettings, int, Address], Datagram] = {}
-        """Adverts repeat: each is encoded once."""
+        self._said: dict[tuple[str, int, int, Address], Datagram] = {}
+        """Adverts repeat: each is encoded once, by router, priority, promised interval and destination."""
         self._beside = beside
         network.attach(name, address, self._arrive)
         if beside is not None:
@@ -215,6 +215,7 @@ class Director:
 
     def reconfigure(self, **changes: object) -> None:
         """Every router gets these settings."""
+        self._said.clear()
         self.settings = tuple(replace(settings, **changes) for settings in self.settings)  # type: ignore[arg-type]
         for settings in self.settings:
             router = self.routers.get(settings.name)
@@ -447,7 +448,7 @@ class Director:
         seals = settings.authentication is not Authentication.NONE
         number = self._numbers.next(self._world.now) if seals else 0
         for destination in settings.unicast_peers or (group,):
-            key = (settings, priority, destination)
+            key = (settings.name, priority, router.promised_interval, destination)
             datagram = self._said.get(key)
             if datagram is None:
                 payload = encode_advertisement(

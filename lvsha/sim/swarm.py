@@ -87,8 +87,6 @@ class _Life:
         self.adverts = 0
         self.takeovers = 0
         self.directors = self._make()
-        self.down = max(self._down(director) for director in self.directors)
-        """The longest down interval that anybody can have."""
         self._changed = True
         """Something but an advert has happened since the last look."""
         self._double_since: Instant | None = None
@@ -153,9 +151,15 @@ class _Life:
             for number in range(count)
         ]
 
-    def _down(self, director: Director) -> int:
-        settings = director.settings[0]
-        return 4 * max(settings.advert_interval, SECOND if settings.version == 2 else 0)
+    @property
+    def down(self) -> int:
+        """The longest down interval that anybody can have, as adverts promise it now."""
+        settings = self.directors[0].settings[0]
+        longest = max(settings.advert_interval, SECOND if settings.version == 2 else 0)
+        for director in self.directors:
+            for router in director.routers.values():
+                longest = max(longest, router.promised_interval, router.master_advert_interval)
+        return 4 * longest
 
     def _log(self, node: str, output: Output) -> None:
         if isinstance(output, SendAdvertisement):
