@@ -1,0 +1,94 @@
+"""Checks through the forwarding path: the virtual address, steered to one realserver by a firewall mark."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from socket import create_server
+
+import pytest
+
+from lvsha.lab.netns import Namespace, ip_batch
+
+pytestmark = pytest.mark.kernel
+
+VIP = "10.0.0.10"
+
+
+@pytest.fixture
+def hosts() -> Iterator[dict[str, Namespace]]:
+    names = {"lb1": "10.0.0.1/24", "rs1": "10.0.0.11/24"}
+    spaces = {name: Namespace(f"path-{name}") for name in names}
+    with ExitStack() as stack:
+        for space in spaces.values():
+            ip_batch([f"netns add {space.name}"])
+            stack.callback(ip_batch, [f"netns del {space.name}"])
+        spaces["lb1"].batch([f"link add eth0 type veth peer name eth0 netns {spaces['rs1'].name}"])
+        for name, space in spaces.items():
+            space.batch(["link set lo up", "link set eth0 up", f"address add {names[name]} dev eth0"])
+        for key in ("all", "eth0"):
+            with spaces["rs1"].entered():
+                Path(f"/proc/sys/net/ipv4/conf/{key}/arp_ignore").write_text("1")
+                Path(f"/proc/sys/net/ipv4/conf/{key}/arp_announce").write_text("2")
+                Path(f"/proc/sys/net/ipv4/conf/{key}/rp_filter").write_text("0")
+            with spaces["lb1"].entered():
+                Path(f"/proc/sys/net/ipv4/conf/{key}/rp_filter").write_text("0")
+        yield spaces
+        with spaces["lb1"].entered():
+            subprocess.run(["ipvsadm", "-C"], check=False)
+
+
+def ask(space: Namespace, *words: str) -> str:
+    command = [str(Path(sys.executable).with_name("lvsha")), "check", "run", *words, "--json"]
+    with space.entered():
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout, done.stderr
+    return str(json.loads(done.stdout)["reason"])
+
+
+CASES = (
+    # method, the director holds the address, accept_local, the realserver has the address, what is found
+    ("dr", False, 0, True, "ok"),
+    ("dr", False, 0, False, "timeout"),
+    ("dr", True, 0, True, "timeout"),  # the answer comes from an address of our own: dropped as a martian
+    ("dr", True, 1, True, "ok"),
+    ("dr", True, 1, False, "timeout"),
+    ("tun", True, 1, True, "ok"),
+    ("tun", True, 1, False, "timeout"),
+    ("no tunnel", True, 1, True, "refused"),  # ICMP: it knows no such protocol
+    ("nat", True, 0, False, "ok"),  # the realserver needs no address: its answers come back by the director
+)
+FLAGS = {"dr": "-g", "tun": "-i", "no tunnel": "-i", "nat": "-m"}
+
+
+def test_a_realserver_that_cannot_be_reached_by_its_path_is_seen(hosts: dict[str, Namespace]) -> None:
+    lb1, rs1 = hosts["lb1"], hosts["rs1"]
+    found = []
+    for method, is_master, accept_local, has_address, _ in CASES:
+        with ExitStack() as stack:
+            where = "10.0.0.11:80" if method == "nat" else "10.0.0.11"
+            with lb1.entered():
+                for words in ("-C", "-A -f 101 -s rr", f"-a -f 101 -r {where} {FLAGS[method]}"):
+                    subprocess.run(["ipvsadm", *words.split()], check=True)
+                for key in ("all", "eth0"):
+                    Path(f"/proc/sys/net/ipv4/conf/{key}/accept_local").write_text(str(accept_local))
+            if method == "tun":
+                rs1.batch(["link add t0 type ipip local any remote any", "link set t0 up"])
+                stack.callback(rs1.batch, ["link del t0"])
+                with rs1.entered():
+                    Path("/proc/sys/net/ipv4/conf/t0/rp_filter").write_text("0")
+            if has_address:
+                rs1.batch([f"address add {VIP}/32 dev lo"])
+                stack.callback(rs1.batch, [f"address del {VIP}/32 dev lo"])
+            if is_master:
+                lb1.batch([f"address add {VIP}/32 dev eth0"])
+                stack.callback(lb1.batch, [f"address del {VIP}/32 dev eth0"])
+            with rs1.entered():
+                server = stack.enter_context(create_server(("0.0.0.0", 80)))
+            assert server is not None
+            said = ask(lb1, f"tcp://{VIP}:80", "fwmark=101", 'bind_address="10.0.0.1"', "timeout=400ms")
+            found.append((method, is_master, accept_local, has_address, said))
+
+    assert found == list(CASES)
