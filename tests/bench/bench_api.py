@@ -13,6 +13,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import socket
 import statistics
 import sys
@@ -298,6 +299,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     results["rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     watch.cancel()
     await server.stop()
+    shutil.rmtree(folder)
     return results
 
 
@@ -320,6 +322,7 @@ async def command_line() -> dict[str, Any]:
             times.append((time.perf_counter() - begun) * 1000)
         found[name] = {"median_ms": round(statistics.median(times), 1), "best_ms": round(min(times), 1)}
     await server.stop()
+    shutil.rmtree(folder)
     return found
 
 
