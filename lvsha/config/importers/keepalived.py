@@ -1,8 +1,10 @@
 """keepalived.conf to lvsha's own configuration."""
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from lvsha.config.importers.keepalived_routes import look_at_static
 from lvsha.config.importers.keepalived_scope import (
     duration,
     leave_out,
@@ -35,9 +37,14 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
                 read_block(statement, _global_handlers(known, notebook), notebook)
             else:
                 leave_out(statement, notebook)
+        elif statement.keyword == "interface_up_down_delays":
+            _link_delays(statement, known, notebook)
         elif statement.keyword == "virtual_server_group":
             group = read_group(statement, notebook)
             groups[group.name] = group
+    for statement in tree:
+        if statement.keyword in ("static_routes", "static_rules"):
+            look_at_static(statement, known.rules, notebook)
     trackers = Trackers(notebook)
     defined = [statement for statement in tree if trackers.define(statement)]
     for statement in tree:
@@ -47,6 +54,7 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
         if statement.keyword == "vrrp_instance":
             notebook.take()
             instances.append(Instance(statement, known, trackers, notebook))
+    _say_lost_delays(known, instances, notebook)
     routers = [(instance, block) for instance in instances if (block := instance.block())]
     blocks += [block for _, block in routers]
     blocks += _sync(known, [instance for instance, _ in routers], notebook)
@@ -60,6 +68,7 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
             server = VirtualServer(statement, groups, known.script_user, notebook)
             blocks += [_with_client_certificate(block, ssl) for block in server.blocks()]
     handled = {
+        "interface_up_down_delays",
         *("global_defs", "net_namespace", "net_namespace_ipvs", "instance", "virtual_server_group"),
         *("vrrp_instance", "vrrp_sync_group", "virtual_server", "SSL"),
     }
@@ -117,6 +126,34 @@ def _global_handlers(known: Globals, notebook: Notebook) -> dict[str, Any]:
         "lvs_flush_on_stop": ignore,
         "script_user": lambda s: setattr(known, "script_user", s.values[0]),
     }
+
+
+def _link_delays(statement: Statement, known: Globals, notebook: Notebook) -> None:
+    """``interface down_delay [up_delay]``; one delay counts for both."""
+    notebook.take()
+    for line in statement:
+        try:
+            words = [seconds(Statement(words=(line.keyword, word), place=line.place)) for word in line.values]
+            known.link_delays[line.keyword] = (words[0], words[1] if len(words) > 1 else words[0])
+        except (ValueError, IndexError) as error:
+            message = str(error) if str(error) and isinstance(error, ValueError) else "its delay is missing"
+            notebook.suspicious(line.place, line.keyword, f"{message}: left out", matters=True)
+        else:
+            known.link_delay_places[line.keyword] = line.place
+
+
+def _say_lost_delays(known: Globals, instances: list[Instance], notebook: Notebook) -> None:
+    used = {instance.interface for instance in instances}
+    for interface, place in known.link_delay_places.items():
+        if interface in used:
+            notebook.take()
+        else:
+            notebook.lost(
+                place,
+                "interface_up_down_delays",
+                f"no vrrp_instance is on {interface}; for a tracked interface: link_down_delay and"
+                " link_up_delay of the [[vrrp]] that tracks it",
+            )
 
 
 def _timeouts(statement: Statement, known: Globals) -> None:
@@ -218,11 +255,14 @@ def _with_client_certificate(block: Block, files: dict[str, str]) -> Block:
             return check | {"tls": check.get("tls", {}) | files}
         return check
 
-    table = dict(block.table)
-    if "check" in table:
-        table["check"] = added(table["check"])
-    table["realservers"] = [
-        server | ({"check": added(server["check"])} if "check" in server else {})
-        for server in table.get("realservers", [])
-    ]
+    def with_them(table: Mapping[str, Any]) -> dict[str, Any]:
+        changed = dict(table)
+        if "check" in changed:
+            changed["check"] = added(changed["check"])
+        if "checks" in changed:
+            changed["checks"] = [added(check) for check in changed["checks"]]
+        return changed
+
+    table = with_them(block.table)
+    table["realservers"] = [with_them(server) for server in table.get("realservers", [])]
     return Block(header=block.header, table=table, place=block.place, many=block.many, notes=block.notes)

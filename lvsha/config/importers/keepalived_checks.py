@@ -68,11 +68,11 @@ class Timers:
         }
 
 
-def read_check(
+def read_checks(
     statement: Statement, parent: Timers, script_user: str | None, notebook: Notebook
-) -> dict[str, Any]:
-    """One checker block."""
-    return _Check(statement, parent, script_user, notebook).table()
+) -> list[dict[str, Any]]:
+    """One checker block: a check for each ``url`` or ``host``, and all of them have to pass."""
+    return _Check(statement, parent, script_user, notebook).tables()
 
 
 class _Check:
@@ -84,16 +84,15 @@ class _Check:
         self._timers = Timers(parent)
         self._notebook = notebook
         self._table: dict[str, Any] = {}
-        self._urls = 0
-        self._hosts = 0
+        self._places: list[dict[str, Any]] = []
+        """What each ``url`` or ``host`` says."""
         self._has_sni = False
         if self._kind == "exec" and script_user:
             self._table["user"] = script_user
         notebook.take()
-        read_block(statement, self._handlers(), notebook)
+        read_block(statement, self._handlers(self._table), notebook)
 
-    def _handlers(self) -> dict[str, Any]:
-        table = self._table
+    def _handlers(self, table: dict[str, Any]) -> dict[str, Any]:
         handlers = {
             **self._timers.handlers(),
             "connect_ip": lambda s: table.update(address=str(ip_address(s.values[0]))),
@@ -130,23 +129,28 @@ class _Check:
         }
         return handlers | extra.get(self._kind, {})
 
-    def table(self) -> dict[str, Any]:
-        table = {"type": self._kind, **self._table}
+    def tables(self) -> list[dict[str, Any]]:
         place, keyword = self._statement.place, self._statement.keyword
-        if self._kind in ("http", "https"):
-            table.setdefault("version", "1.0")
-            if self._timers.virtualhost is not None:
-                table.setdefault("host", self._timers.virtualhost)
-            if not self._urls:
-                self._notebook.suspicious(place, keyword, "has no url: / is asked for")
+        if self._kind in ("http", "https") and not self._places:
+            self._notebook.suspicious(place, keyword, "has no url: / is asked for")
         if self._kind == "https":
-            table.setdefault("tls", {"verify": False})
             self._notebook.changed(
                 place,
                 keyword,
                 "keepalived never verifies a certificate, so verify = false; without that line it is"
                 " verified",
             )
+        return [self._one(own) for own in self._places or [{}]]
+
+    def _one(self, own: dict[str, Any]) -> dict[str, Any]:
+        table = {"type": self._kind, **self._table, **own}
+        place, keyword = self._statement.place, self._statement.keyword
+        if self._kind in ("http", "https"):
+            table.setdefault("version", "1.0")
+            if self._timers.virtualhost is not None:
+                table.setdefault("host", self._timers.virtualhost)
+        if self._kind == "https":
+            table.setdefault("tls", {"verify": False})
         if self._kind == "exec":
             if "command" not in table:
                 self._notebook.suspicious(place, keyword, "has no misc_path: always up", matters=True)
@@ -161,15 +165,7 @@ class _Check:
         return table | self._timers.table(self._kind)
 
     def _url(self, statement: Statement) -> None:
-        self._urls += 1
-        if self._urls > 1:
-            self._notebook.lost(
-                statement.place,
-                "url",
-                "a check asks for one page: let the first page test what the others did",
-            )
-            return
-        table = self._table
+        table: dict[str, Any] = {}
         patterns: dict[str, Any] = {"text": None, "absent": False}
         self._notebook.take()
         read_block(
@@ -186,6 +182,7 @@ class _Check:
         )
         if patterns["text"] is not None:
             table["body_regex_absent" if patterns["absent"] else "body_regex"] = patterns["text"]
+        self._places.append(table)
 
     def _http_protocol(self, statement: Statement) -> None:
         word = statement.values[0].upper()
@@ -194,14 +191,10 @@ class _Check:
         self._table["version"] = word.rstrip("C")
 
     def _host(self, statement: Statement) -> None:
-        self._hosts += 1
-        if self._hosts > 1:
-            self._notebook.lost(
-                statement.place, "host", "a check asks one address: make the others realservers of weight 0"
-            )
-            return
+        table: dict[str, Any] = {}
         self._notebook.take()
-        read_block(statement, self._handlers(), self._notebook)
+        read_block(statement, self._handlers(table), self._notebook)
+        self._places.append(table)
 
     def _require_reply(self, statement: Statement) -> None:
         self._table["require_reply"] = True

@@ -33,7 +33,9 @@ CARRIED: Final = {
         " preempt preempt_delay version native_ipv6 garp_master_delay garp_master_repeat garp_master_refresh"
         " lvs_sync_daemon_interface skip_check_adv_addr strict_mode accept min_ttl v3_checksum_as_v2"
         " track_interface track_script track_process vrrp_script script interval timeout rise fall init_fail"
-        " vrrp_track_process process vrrp_sync_group"
+        " vrrp_track_process process vrrp_sync_group track_file vrrp_track_file file reverse delay fork_delay"
+        " terminate_delay virtual_routes virtual_rules notify notify_master notify_backup notify_fault"
+        " interface_up_down_delays"
     ),
     "lvs": _words(
         "virtual_server virtual_server_group real_server sorry_server lvs_sched lb_algo lvs_method lb_kind"
@@ -52,19 +54,33 @@ CARRIED: Final = {
 """By the block they stand in. Checks also take the timers of ``lvs``."""
 
 _ITSELF = "lvsha needs no setting for it"
-_NO_SNMP = "there is no SNMP and no D-Bus: `lvsha status --json` says what they said"
-_MAIL = "lvsha sends no mail: forward its log events (vrrp.*, check.*) with your journal's tools"
-_HOOK = (
-    "scripts are not carried over: [[vrrp]].hook is one program that is told of every state;"
-    " quorum and realservers are events of the journal"
+_NO_SNMP = "there is no SNMP and no D-Bus: `lvsha status --json`, /metrics and the API say what they said"
+_MAIL = "lvsha sends no mail: use the alert rules on /metrics, or `lvsha events --follow --json`"
+_STOP = "a hook ends with directord: put it into a drop-in of the unit (ExecStopPost=)"
+_RUNS_AGAIN = (
+    "hook_repeat runs `hook` again while the state lasts: set it, and let the script say MASTER again"
 )
-_TRACK = (
-    "is not carried over: [[vrrp]].track looks at interfaces, scripts, files, processes, routes and gateways"
+_FIFO = (
+    "there is no FIFO: `lvsha events --follow --json` writes every change, one a line; read that in a unit"
 )
-_ROUTES = "routes and rules do not move with the addresses: put them on both directors"
+_SERVER_HOOK = (
+    "realservers and quorums start no program: read `lvsha events --follow --kinds change --json`; to give"
+    " the addresses away with a lost quorum: [[vrrp]] track = [{ service = NAME }]"
+)
+_FILE_CHECK = (
+    'a file\'s number is not added to a weight: check = { type = "file", path = ... } takes a realserver out'
+)
+_TRACKED_PROCESS = (
+    "a process is looked for by its name and one suffices: write a `track` with `script` (pgrep)"
+)
+_INIT_FILE = "the file is not made: let systemd-tmpfiles do that"
+_PRIMARY = "a router whose own interface is down is always in FAULT: it could not be heard"
 _STATIC = "belongs to the machine's network set-up (ifupdown, systemd-networkd): put it there"
 _VMAC = "addresses are announced with the interface's own MAC; gratuitous ARP moves them"
-_BFD = "there is no BFD: a 10 ms advert_interval finds a dead director as fast"
+_BFD = (
+    "there is no BFD: a 10 ms advert_interval finds a dead director as fast, and"
+    ' track = [{ gateway = "..." }] a lost neighbour'
+)
 _FIREWALL = "virtual addresses answer; drop what you do not want with your own nftables rules"
 
 REASONS: Final[dict[str, Reason]] = {
@@ -116,11 +132,12 @@ REASONS: Final[dict[str, Reason]] = {
         ),
         (
             "notify_fifo notify_fifo_script vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo"
-            " lvs_notify_fifo_script notify notify_master notify_backup notify_fault notify_stop"
-            " notify_deleted"
-            " notify_master_rx_lower_pri notify_up notify_down quorum_up quorum_down",
-            Reason(_HOOK),
+            " lvs_notify_fifo_script",
+            Reason(_FIFO),
         ),
+        ("notify_stop notify_deleted", Reason(_STOP)),
+        ("notify_master_rx_lower_pri", Reason(_RUNS_AGAIN)),
+        ("notify_up notify_down quorum_up quorum_down", Reason(_SERVER_HOOK)),
         (
             "net_namespace net_namespace_ipvs",
             Reason("start the agent inside the namespace: `ip netns exec NAME lvsha agent`"),
@@ -143,20 +160,25 @@ REASONS: Final[dict[str, Reason]] = {
             Reason("lvsha does as RFC 9568 says here", matters=False),
         ),
         ("vrrp_delay_after_boot", Reason("startup_delay waits after each start of the agent")),
-        ("interface_up_down_delays", Reason("a lost link counts at once")),
         ("static_ipaddress static_routes static_rules", Reason(_STATIC)),
         (
-            "track_group track_file track_bfd vrrp_track_file file init_file param_match quorum_max"
-            " fork_delay terminate_delay delay full_command FILE_CHECK reverse"
-            " track_src_ip unicast_fault_no_peer dont_track_primary overwrite",
-            Reason(_TRACK),
+            "track_group",
+            Reason("follows static addresses and routes, which are not carried over", matters=False),
         ),
+        ("param_match quorum_max full_command", Reason(_TRACKED_PROCESS)),
+        ("init_file overwrite", Reason(_INIT_FILE)),
+        ("FILE_CHECK", Reason(_FILE_CHECK)),
+        ("dont_track_primary", Reason(_PRIMARY)),
+        (
+            "track_src_ip",
+            Reason("an address is not tracked: track its interface, or a gateway that it reaches"),
+        ),
+        ("unicast_fault_no_peer", Reason("a router without peers goes on", matters=False)),
         # vrrp
         (
             "sync_group_tracking_weight global_tracking",
             Reason("what a group tracks counts for all its members, weights too", matters=False),
         ),
-        ("virtual_routes virtual_rules", Reason(_ROUTES)),
         (
             "use_vmac use_vmac_addr use_ipvlan vmac_xmit_base vmac_prefix vmac_addr_prefix vrf",
             Reason(_VMAC),
@@ -164,13 +186,15 @@ REASONS: Final[dict[str, Reason]] = {
         ("no_accept no_virtual_ipaddress", Reason(_FIREWALL)),
         (
             "auth_hmac active_key anti_replay time_window mode",
-            Reason("keepalived's HMAC is a draft of its own: both directors have to run lvsha first"),
+            Reason(
+                "keepalived's HMAC is its own: with lvsha on all directors, and a key_file, adverts are"
+                ' authenticated (authentication = "hmac")'
+            ),
         ),
         # bfd
         (
-            "bfd_instance BFD_CHECK neighbor_ip source_ip min_rx min_tx idle_tx multiplier passive ttl"
-            " hoplimit"
-            " max_hops checker",
+            "bfd_instance BFD_CHECK track_bfd neighbor_ip neighbour_ip source_ip min_rx min_tx"
+            " idle_tx multiplier passive ttl hoplimit max_hops checker",
             Reason(_BFD),
         ),
         # lvs

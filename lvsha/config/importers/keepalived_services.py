@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
-from lvsha.config.importers.keepalived_checks import CHECKERS, Timers, read_check
+from lvsha.config.importers.keepalived_checks import CHECKERS, Timers, read_checks
 from lvsha.config.importers.keepalived_scope import duration, number, read_block, refuse, truth, whole
 from lvsha.config.importers.keepalived_text import Statement
 from lvsha.config.importers.report import Block, Notebook
@@ -60,7 +60,6 @@ def _members(line: Statement) -> Iterator[Virtual]:
 
 
 def expand_range(text: str) -> list[IPv4Address | IPv6Address]:
-    ""
     """``a.b.c.d``, ``a.b.c.d-e``, ``a.b.c.d-e.f.g.h``, ``a.b.c.d/n``, and the same of IPv6 (``::2-9``).
 
     Raises:
@@ -334,10 +333,10 @@ class VirtualServer:
         tables = []
         is_mark = all(each.address is None for each in self._virtuals)
         for statement in checkers:
-            check = read_check(statement, timers, self._script_user, self._notebook)
-            if is_mark and port and check["type"] not in ("on", "ping", "exec"):
-                check.setdefault("port", port)
-            tables.append(check)
+            for check in read_checks(statement, timers, self._script_user, self._notebook):
+                if is_mark and port and check["type"] not in ("on", "ping", "exec"):
+                    check.setdefault("port", port)
+                tables.append(check)
         if len(tables) > 1:
             return {"checks": tables}
         return {"check": tables[0] if tables else {"type": "on"}}

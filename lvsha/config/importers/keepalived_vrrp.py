@@ -3,6 +3,8 @@
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from typing import Any
 
+from lvsha.config.importers.keepalived_hooks import Notifies, hook_of
+from lvsha.config.importers.keepalived_routes import Rules, take_routes, take_rules
 from lvsha.config.importers.keepalived_scope import (
     duration,
     number,
@@ -32,6 +34,10 @@ class Globals:
         self.exclusive = False
         self.script_user: str | None = None
         self.startup_delay: float = 0.0
+        self.rules = Rules()
+        self.link_delays: dict[str, tuple[float, float]] = {}
+        """Seconds until an interface counts as down, and as up."""
+        self.link_delay_places: dict[str, Place] = {}
 
 
 class Instance:
@@ -65,6 +71,9 @@ class Instance:
         self._extra: dict[str, Any] = {}
         self._trackers = trackers
         self._tracks: list[dict[str, Any]] = []
+        self._routes: list[dict[str, Any]] = []
+        self._rules: list[dict[str, Any]] = []
+        self._notifies = Notifies("INSTANCE", self.name, notebook)
         read_block(statement, self._handlers(), notebook)
 
     def _handlers(self) -> dict[str, Any]:
@@ -92,7 +101,10 @@ class Instance:
             "skip_check_adv_addr": lambda s: None,
             "accept": lambda s: None,
             "v3_checksum_as_v2": lambda s: self._extra.update(checksum="message") if truth(s) else None,
+            "virtual_routes": lambda s: take_routes(s, self._routes, self._notebook),
+            "virtual_rules": lambda s: take_rules(s, self._globals.rules, self._rules, self._notebook),
             "lvs_sync_daemon_interface": lambda s: setattr(self, "sync_interface", s),
+            **self._notifies.handlers(),
         } | self._trackers.handlers(self._tracks)
 
     # Statements
@@ -253,6 +265,7 @@ class Instance:
         if self._source is not None:
             table["source_address"] = self._source
         self._add_password(table, version)
+        table["authentication"] = "none"
         if self._strict:
             notebook.changed(
                 place, "vrrp_strict", "nothing drops packets to the virtual addresses: they answer"
@@ -261,6 +274,13 @@ class Instance:
             table["garp"] = self._garp
         if self._globals.startup_delay:
             table["startup_delay"] = duration(self._globals.startup_delay)
+        self._add_link_delays(table)
+        if self._routes:
+            table["routes"] = self._routes
+            self._look_at_gateways()
+        if self._rules:
+            table["rules"] = self._rules
+        table |= hook_of([self._notifies, *self._trackers.notifies_of(self.name)])
         group, tracks = self._trackers.of_group(self.name)
         if group is not None:
             table["group"] = group
@@ -274,10 +294,34 @@ class Instance:
             "version 3 with 100 ms adverts takes over ten times faster, once both directors speak it."
             if version == 2
             else "",
+            "authentication: keepalived takes no advert with a code. Once all directors are lvsha and share a"
+            " key file, remove that line: adverts are authenticated then.",
         )
         return Block(
             header="vrrp", table=table | self._extra, place=place, notes=tuple(note for note in notes if note)
         )
+
+    def _add_link_delays(self, table: dict[str, Any]) -> None:
+        down, up = self._globals.link_delays.get(self.interface, (0.0, 0.0))
+        if down:
+            table["link_down_delay"] = duration(down)
+        if up:
+            table["link_up_delay"] = duration(up)
+
+    def _look_at_gateways(self) -> None:
+        """keepalived lets the kernel choose the device of a gateway; here it is the router's."""
+        networks = [each.network for each in (*self._addresses, *self._excluded)]
+        for route in self._routes:
+            via = route.get("via")
+            if via is not None and "interface" not in route:
+                address = ip_address(via)
+                if not any(address in each for each in networks if each.version == address.version):
+                    self._notebook.suspicious(
+                        self.place,
+                        "virtual_routes",
+                        f"{route['to']} via {via} names no device: {self.interface} is taken; write its"
+                        " interface if the gateway is elsewhere",
+                    )
 
     def _advert_interval(self, version: int) -> str:
         value = 1.0 if self._advert is None else self._advert
