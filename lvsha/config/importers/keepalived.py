@@ -45,7 +45,7 @@ def convert_keepalived(name: str, text: str, reader: Reader) -> Imported:
     for statement in tree:
         if statement.keyword in ("static_routes", "static_rules"):
             look_at_static(statement, known.rules, notebook)
-    trackers = Trackers(notebook)
+    trackers = Trackers(notebook, has_script_security=known.script_security)
     defined = [statement for statement in tree if trackers.define(statement)]
     for statement in tree:
         if statement.keyword == "vrrp_sync_group":
@@ -103,6 +103,9 @@ def _global_handlers(known: Globals, notebook: Notebook) -> dict[str, Any]:
                 " director itself; lvsha has no such rule",
             )
 
+    def secure(statement: Statement) -> None:
+        known.script_security = True
+
     def ignore(statement: Statement) -> None:
         notebook.take()
 
@@ -124,6 +127,7 @@ def _global_handlers(known: Globals, notebook: Notebook) -> dict[str, Any]:
         "lvs_timeouts": lambda s: _timeouts(s, known),
         "lvs_flush": flush,
         "lvs_flush_on_stop": ignore,
+        "enable_script_security": secure,
         "script_user": lambda s: setattr(known, "script_user", s.values[0]),
     }
 

@@ -24,7 +24,8 @@ CARRIED: Final = {
         "global_defs router_id lvs_sync_daemon lvs_timeouts lvs_flush_on_stop vrrp_version"
         " default_interface vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh"
         " vrrp_garp_interval vrrp_strict vrrp_check_unicast_src vrrp_skip_check_adv_addr vrrp_iptables"
-        " nftables lvs_flush script_user vrrp_startup_delay"
+        " nftables lvs_flush script_user enable_script_security"
+        " vrrp_startup_delay"
     ),
     "vrrp": _words(
         "vrrp_instance state interface virtual_router_id priority advert_int authentication auth_type"
@@ -115,7 +116,7 @@ REASONS: Final[dict[str, Reason]] = {
             " checker_log_all_failures log_all_failures rs_init_notifies fifo_write_vrrp_states_on_reload"
             " reload_check_config reload_time_file reload_repeat reload_file include_check json_version"
             " state_dump_file stats_dump_file json_dump_file iproute_usr_dir iproute_etc_dir debug"
-            " linkbeat_use_polling linkbeat_interfaces linkbeat_miimon vrrp_min_garp enable_script_security"
+            " linkbeat_use_polling linkbeat_interfaces linkbeat_miimon vrrp_min_garp"
             " dynamic_interfaces use_symlink_paths disable_local_igmp vrrp_notify_priority_changes"
             " notify_priority_changes check_unicast_src promote_secondaries old_unicast_checksum hashed"
             " nftables_counters nftables_ifindex nftables_priority instance warmup fast_recovery"

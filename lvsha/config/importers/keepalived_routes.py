@@ -39,11 +39,20 @@ def take_routes(statement: Statement, into: list[dict[str, Any]], notebook: Note
     notebook.take()
     for line in statement:
         try:
-            into.append(read_route(line))
+            table = read_route(line)
         except (ValueError, IndexError) as error:
             notebook.lost(line.place, "virtual_routes", f"{_said(error, line)}; {_BOTH}")
-        else:
+            continue
+        if "interface" in table:
             notebook.take()
+        else:
+            notebook.changed(
+                line.place,
+                "virtual_routes",
+                f"{table['to']} names no device: the virtual router's is taken; write its interface if the"
+                " gateway is elsewhere",
+            )
+        into.append(table)
 
 
 def take_rules(statement: Statement, rules: Rules, into: list[dict[str, Any]], notebook: Notebook) -> None:
@@ -73,7 +82,10 @@ def look_at_static(statement: Statement, rules: Rules, notebook: Notebook) -> No
         try:
             if statement.keyword == "static_rules":
                 if "priority" not in read_rule(line):
-                    rules.preference()
+                    given = rules.preference()
+                    notebook.suspicious(
+                        line.place, "static_rules", f"names no preference: keepalived takes {given}"
+                    )
             else:
                 read_route(line)
         except (ValueError, IndexError) as error:

@@ -15,8 +15,9 @@ _SHELL = frozenset("<>|&;`$(")
 class Trackers:
     """What is defined at the top level, for instances and groups to name."""
 
-    def __init__(self, notebook: Notebook) -> None:
+    def __init__(self, notebook: Notebook, *, has_script_security: bool) -> None:
         self._notebook = notebook
+        self._has_script_security = has_script_security
         self._scripts: dict[str, dict[str, Any]] = {}
         self._processes: dict[str, dict[str, Any]] = {}
         self._files: dict[str, dict[str, Any]] = {}
@@ -92,6 +93,12 @@ class Trackers:
 
     def _define_script(self, statement: Statement) -> None:
         name = statement.values[0] if statement.values else ""
+        if not self._scripts and not self._has_script_security:
+            self._notebook.suspicious(
+                statement.place,
+                "vrrp_script",
+                "scripts run with the rights of directord: nobody but root may be able to write them",
+            )
         table: dict[str, Any] = {}
         times: dict[str, float] = {"interval": 1.0}
         self._notebook.take()

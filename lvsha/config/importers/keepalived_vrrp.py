@@ -34,6 +34,7 @@ class Globals:
         self.exclusive = False
         self.script_user: str | None = None
         self.startup_delay: float = 0.0
+        self.script_security = False
         self.rules = Rules()
         self.link_delays: dict[str, tuple[float, float]] = {}
         """Seconds until an interface counts as down, and as up."""
@@ -277,7 +278,6 @@ class Instance:
         self._add_link_delays(table)
         if self._routes:
             table["routes"] = self._routes
-            self._look_at_gateways()
         if self._rules:
             table["rules"] = self._rules
         table |= hook_of([self._notifies, *self._trackers.notifies_of(self.name)])
@@ -307,21 +307,6 @@ class Instance:
             table["link_down_delay"] = duration(down)
         if up:
             table["link_up_delay"] = duration(up)
-
-    def _look_at_gateways(self) -> None:
-        """keepalived lets the kernel choose the device of a gateway; here it is the router's."""
-        networks = [each.network for each in (*self._addresses, *self._excluded)]
-        for route in self._routes:
-            via = route.get("via")
-            if via is not None and "interface" not in route:
-                address = ip_address(via)
-                if not any(address in each for each in networks if each.version == address.version):
-                    self._notebook.suspicious(
-                        self.place,
-                        "virtual_routes",
-                        f"{route['to']} via {via} names no device: {self.interface} is taken; write its"
-                        " interface if the gateway is elsewhere",
-                    )
 
     def _advert_interval(self, version: int) -> str:
         value = 1.0 if self._advert is None else self._advert

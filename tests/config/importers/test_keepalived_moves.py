@@ -132,10 +132,10 @@ def test_a_route_that_cannot_be_had_is_left_out_whole(block: str, why: str) -> N
     assert not {"routes", "rules"} & result.blocks[0].table.keys()
 
 
-def test_a_gateway_elsewhere_without_a_device_is_suspicious() -> None:
+def test_a_route_without_a_device_is_on_the_routers() -> None:
     (remark,) = imported("virtual_routes { 192.168.1.0/24 via 172.16.0.1 }").remarks
 
-    assert "names no device: eth0 is taken" in remark.message
+    assert "names no device: the virtual router's is taken" in remark.message
 
 
 def test_authentication_is_off_until_all_directors_are_lvsha() -> None:
