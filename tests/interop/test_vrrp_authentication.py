@@ -112,7 +112,8 @@ async def test_keys_change_and_forgeries_fail_and_the_role_stays(stage: Stage) -
         assert lb2.ask()["process"]["drops"] == {}
         assert len(lb1.events("vrrp.became_master")) == 1
 
-        # A forged farewell, and one without any code.
+        # A forged farewell, and one without any code; of an advert under the key that counts now.
+        attacker.heard()
         recorded = await until(lambda: attacker.heard() or None, within=3, what="adverts")
         attacker.say(farewell(recorded[-1], trailer=False))
         attacker.say(farewell(recorded[-1], trailer=True))
