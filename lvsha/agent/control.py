@@ -2,8 +2,8 @@
 
 Both ends were forked from one process and nobody else can reach it, so records
 travel as they are (pickle). Supervisor to worker: ``reload`` with the new
-settings, ``stop``, and to a spare ``go`` with the settings to work by. Worker to
-supervisor: ``ready``, ``alive``.
+settings, ``stop``, ``said`` with a line of its journal, and to a spare ``go`` with
+the settings to work by. Worker to supervisor: ``ready``, ``alive``.
 
 Both ends know the settings that passed last (at first: those they were forked
 with). A service that is the same object as there travels as its number, and is
@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("!I")
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
     kind: str
-    """``go``, ``reload``, ``stop``, ``ready`` or ``alive``."""
+    """``go``, ``reload``, ``stop``, ``said``, ``ready`` or ``alive``."""
     payload: Any = None
 
 
@@ -67,6 +67,8 @@ def await_go(control: "ControlEnd") -> Settings | None:
         for message in control.receive():
             if message.kind == "stop":
                 return None
+            if message.kind == "said":
+                continue
             settings = message.payload  # go, and perhaps a reload right behind it
     return settings
 

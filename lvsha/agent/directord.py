@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvsha.agent.alerts import AlertDesk, watch_coverage
 from lvsha.agent.chronicle import Chronicle
 from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
@@ -51,6 +52,8 @@ from lvsha.ipvs.drift import drift
 from lvsha.ipvs.model import DesiredTable, Operation, RemoveService, Table
 from lvsha.ipvs.plan import plan
 
+_ALERT_FLUSH_S = 1.0
+"""How long a planned stop waits for messages that are on their way."""
 _ALIVE_INTERVAL = 0.5
 _RELAY_FLUSH_S = 0.4
 """How long a hand-over waits for the peers to have everything in their kernels."""
@@ -100,6 +103,7 @@ class Directord:
         self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
         state_dir = Path(settings.agent.state_dir)
         self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
+        self.alerts = AlertDesk(self.journal, node=settings.node)
         self.operations = Operations(self, state_dir, load)
         self.director.generation = settings.generation
         self.runner: ProbeRunner | ProbeWorkers | None = None
@@ -131,6 +135,8 @@ class Directord:
         )
         self.trackers.reconfigure(self.settings.routers)
         self.hooks.reconfigure(self.settings.routers)
+        self.alerts.reconfigure(self.settings.alerts)
+        self.journal.listeners.append(self.alerts.hear)
         self.sync.start()
         self.perform(
             self.director.start(
@@ -149,6 +155,7 @@ class Directord:
             asyncio.create_task(self._keep_nudging()),
             asyncio.create_task(self.sync.watch()),
             asyncio.create_task(self.reset_grace.run()),
+            asyncio.create_task(watch_coverage(self.journal, self._coverage)),
         ]
         if self.relay is not None:
             tasks.append(asyncio.create_task(self.relay.run()))
@@ -182,6 +189,7 @@ class Directord:
             await self._flush()  # what came after the addresses went
         for task in (*tasks, stopping):
             task.cancel()
+        await self.alerts.close(_ALERT_FLUSH_S)
         await api.stop()
         for task in done:
             if task is not stopping:
@@ -224,6 +232,8 @@ class Directord:
                 self._stop.set()
             elif message.kind == "reload":
                 self._reload(message.payload)
+            elif message.kind == "said":
+                self._on_supervisor_line(message.payload)
         if self.control.closed:
             self._stop.set()
 
@@ -234,6 +244,7 @@ class Directord:
         self.perform(self.director.reconfigure(settings, monotonic()))
         self.trackers.reconfigure(settings.routers)
         self.hooks.reconfigure(settings.routers)
+        self.alerts.reconfigure(settings.alerts)
         self.sync.reconfigure(on_private_interface(settings.sync), settings.sysctls)
         if self.relay is not None:
             self.relay.reconfigure(settings.sync)
@@ -435,8 +446,21 @@ class Directord:
         if self.relay is not None:
             self.relay.on_routers(routers)
 
+    def _on_supervisor_line(self, entry: dict[str, Any]) -> None:
+        """What only the supervisor knows: it is in its log, and here for alerts and who listens."""
+        self.alerts.hear(entry)
+        self._on_vrrp_line(entry)
+
+    def _coverage(self) -> tuple[float, float] | None:
+        """What the peers hold of our connections, and should; None: the addresses are not here."""
+        if self.relay is None or not self.vrrp.is_master:
+            return None
+        views = self.relay.relay.peers(monotonic())
+        return min((view.coverage for view in views), default=0.0), self.relay.settings.coverage_target
+
     def _on_vrrp_event(self, event: dict[str, Any]) -> None:
         self.chronicle.on_vrrp_event(event)
+        self.alerts.hear(event)
         self._on_vrrp_line(event)
 
 

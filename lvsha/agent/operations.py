@@ -458,6 +458,28 @@ class Operations:
             raise Refused(answer["error"])
         return answer
 
+    # Alerts
+
+    def alerts(self) -> list[Json]:
+        from lvsha.config.show import alert_table
+
+        waiting = self._directord.alerts.status()
+        return [
+            {
+                **alert_table(alert, masked=True),
+                "channels": [row for row in waiting if row["name"] == alert.name],
+            }
+            for alert in self.settings.alerts
+        ]
+
+    async def test_alert(self, name: str, *, owner: str) -> Json:
+        alert = next((each for each in self.settings.alerts if each.name == name), None)
+        if alert is None:
+            known = ", ".join(each.name for each in self.settings.alerts) or "there is none"
+            raise Refused(f"refused: no [[alert]] is called {name!r}; known: {known}")
+        self._directord.journal.write("alert.test_ordered", alert=name, owner=owner)
+        return {"alert": name, "results": await self._directord.alerts.test(alert)}
+
     # The configuration
 
     def config(self) -> Json:
@@ -506,6 +528,8 @@ class Operations:
         """Both supervisors (one process, or one for each unit) load the file anew."""
         plan = await self.check_config(None)
         if not plan["ok"]:
+            first = str(plan["problems"][0]) if plan["problems"] else ""
+            self._directord.journal.write("director.reload_refused", owner=owner, problem=first)
             raise Refused("refused: the file has problems; the old configuration runs on", **plan)
         pids = _supervisors(Path(self.settings.agent.run_dir))
         if not pids:

@@ -77,6 +77,10 @@ class SwitchOver(Body):
     owner: _Text = ""
 
 
+class AlertTest(Body):
+    name: str = Field(min_length=1, max_length=64, description="Of an `[[alert]]`.")
+
+
 class ConfigText(Body):
     text: str | None = Field(
         default=None,

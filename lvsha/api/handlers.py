@@ -336,6 +336,18 @@ async def resync(request: web.Request) -> web.Response:
     return answer(request.app[PORT].resync())
 
 
+# Alerts
+
+
+async def alerts(request: web.Request) -> web.Response:
+    return answer({"alerts": request.app[PORT].alerts()})
+
+
+async def alert_test(request: web.Request) -> web.Response:
+    body = await read(request, bodies.AlertTest)
+    return answer(await request.app[PORT].test_alert(body.name, owner=_owner(request, "")))
+
+
 # The configuration
 
 

@@ -99,6 +99,14 @@ class DirectorPort(Protocol):
 
     def resync(self) -> Json: ...
 
+    # Alerts
+
+    def alerts(self) -> list[Json]:
+        """Secrets masked."""
+
+    async def test_alert(self, name: str, *, owner: str) -> Json:
+        """``results``: of each channel ``ok`` and ``answer``. Raises Refused."""
+
     # The configuration
 
     def config(self) -> Json: ...

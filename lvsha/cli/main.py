@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "explain": "why a weight or a role is what it is",
     "history": "what changed, when, and why",
     "events": "what happens, as it happens",
+    "alert": "show who is told when something happens, and send a test",
     "reload": "load the configuration anew, after showing what that does",
     "token": "make a token for the API over TCP",
     "config": "check, show, compare and convert configurations",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lvsha.config.schema import SECRET_KEYS
 from lvsha.config.settings import ServiceSettings, Settings
-from lvsha.config.show import MASK, router_table, service_table, single_tables
+from lvsha.config.show import MASK, alert_table, router_table, service_table, single_tables
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -89,6 +89,7 @@ def diff(old: Settings, new: Settings) -> tuple[Change, ...]:
             for name in _SINGLE_TABLES
             for change in _single(name, before.get(name, {}), after.get(name, {}))
         ),
+        *_alerts(old, new),
     )
 
 
@@ -176,6 +177,18 @@ def _single(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
     if name == "sync" and old.get("enabled") != new.get("enabled"):
         old, new = ({"enabled": table["enabled"]} for table in (old, new))
     yield from _changed(name, old, new, effects)
+
+
+def _alerts(old: Settings, new: Settings) -> Iterator[Change]:
+    for name, one, other in _paired(
+        {alert.name: alert for alert in old.alerts}, {alert.name: alert for alert in new.alerts}
+    ):
+        if one is None or other is None:
+            yield Change(kind=Kind.ADDED if one is None else Kind.REMOVED, path=f"alert {name}")
+            continue
+        # Key by key, so that a password within is seen as one.
+        before, after = ({"mail": {}} | alert_table(alert, masked=False) for alert in (one, other))
+        yield from _changed(f"alert {name}", before, after)
 
 
 def _routers(old: Settings, new: Settings) -> Iterator[Change]:

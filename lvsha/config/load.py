@@ -122,7 +122,9 @@ def check(text: str, source: str = "lvsha.toml") -> tuple[ConfigProblem, ...]:
     return findings.problems(line, errors=False)
 
 
-FILE_KEYS = frozenset({"ca_file", "certificate_file", "key_file", "command", "hook", "pre_hook", "script"})
+FILE_KEYS = frozenset(
+    {"ca_file", "certificate_file", "key_file", "command", "hook", "pre_hook", "script", "exec"}
+)
 """Keys that name a file which has to be there when the director runs."""
 
 

@@ -47,6 +47,8 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[ipvs.timeouts]", schema.Timeouts),
     ("[agent]", schema.Agent),
     ("[api]", schema.Api),
+    ("[[alert]]", schema.Alert),
+    ("mail", schema.Mail),
 )
 """In the order of the page; ``[ipvs.sysctl]`` and ``[defaults]`` are told in words."""
 

@@ -11,6 +11,7 @@ the rest (``Parts`` says what, so that its absence is not called a mistake).
 """
 
 from lvsha.config import schema
+from lvsha.config.alert_tables import Alerts
 from lvsha.config.context import Context, Parts
 from lvsha.config.daemons import Daemons
 from lvsha.config.findings import Findings
@@ -52,6 +53,7 @@ def resolve(
         sysctls=daemons.sysctls(),
         agent=daemons.agent(),
         api=daemons.api(),
+        alerts=Alerts(context).of(node),
     )
 
 

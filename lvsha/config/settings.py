@@ -13,6 +13,7 @@ from enum import StrEnum
 from lvsha.checker.combine import Needs
 from lvsha.checker.pool import PoolSettings
 from lvsha.checker.settings import CheckSettings
+from lvsha.config.alerts import AlertSettings
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND
 from lvsha.ipvs.model import Destination, Service, Timeouts
@@ -144,6 +145,7 @@ class Settings:
     """``net.ipv4.vs.*`` by short name; ``""`` leaves one alone."""
     agent: AgentSettings = field(default_factory=AgentSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    alerts: tuple[AlertSettings, ...] = ()
     generation: str = ""
     """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""
 

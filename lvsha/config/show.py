@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
 from lvsha.checker.settings import PORTLESS_KINDS, CheckKind, CheckSettings, TlsOptions
+from lvsha.config.alerts import AlertSettings, masked_url
 from lvsha.config.checks import OPTION_KEYS
 from lvsha.config.schema import SECRET_KEYS, duration_text
 from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
@@ -40,11 +41,13 @@ def document(settings: Settings, *, masked: bool = True) -> dict[str, Any]:
         tables["vrrp"] = [router_table(router, settings, masked=masked) for router in settings.routers]
     if settings.services:
         tables["service"] = [service_table(service, masked=masked) for service in settings.services]
+    if settings.alerts:
+        tables["alert"] = [alert_table(alert, masked=masked) for alert in settings.alerts]
     return tables
 
 
 def single_tables(settings: Settings) -> dict[str, Any]:
-    """What there is once: everything but ``[[vrrp]]`` and ``[[service]]``. It holds no secrets."""
+    """What there is once, without ``[[vrrp]]``, ``[[service]]`` and ``[[alert]]``. It holds no secrets."""
     tables: dict[str, Any] = {
         "directors": {
             director.name: _without_none(
@@ -94,6 +97,43 @@ def _api(api: ApiSettings) -> dict[str, Any]:
             "token_file": api.token_file,
             "client_ca": api.client_ca,
             "rate": api.rate,
+        }
+    )
+
+
+def alert_table(alert: AlertSettings, *, masked: bool) -> dict[str, Any]:
+    """One ``[[alert]]``; of its webhook the host is no secret."""
+
+    def secret(value: str | None) -> str | None:
+        return MASK if value and masked else value
+
+    mail = alert.mail
+    return _without_none(
+        {
+            "name": alert.name,
+            "on": list(alert.on),
+            "webhook": masked_url(alert.webhook) if alert.webhook and masked else alert.webhook,
+            "token": secret(alert.token),
+            "mail": None
+            if mail is None
+            else _without_none(
+                {
+                    "server": f"[{mail.server}]:{mail.port}"
+                    if ":" in mail.server
+                    else f"{mail.server}:{mail.port}",
+                    "to": list(mail.to),
+                    "sender": mail.sender,
+                    "security": str(mail.security),
+                    "user": mail.user,
+                    "password": secret(mail.password),
+                }
+            ),
+            "exec": list(alert.exec),
+            "ca_file": alert.ca_file,
+            "timeout": duration_text(alert.timeout),
+            "retry_for": duration_text(alert.retry_for),
+            "repeat": duration_text(alert.repeat),
+            "rate": alert.rate,
         }
     )
 

@@ -106,6 +106,14 @@ class Pretended:
     def resync(self) -> Json:
         return self._note("resync")
 
+    def alerts(self) -> list[Json]:
+        return [self._note("alerts")]
+
+    async def test_alert(self, name: str, *, owner: str) -> Json:
+        self._note("test_alert", alert=name, owner=owner)
+        row = {"channel": "webhook", "ok": name != "deaf", "answer": "204 No Content", "took_ms": 3}
+        return {"alert": name, "results": [row]}
+
     def config(self) -> Json:
         return self._note("config")
 
