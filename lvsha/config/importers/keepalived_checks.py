@@ -89,7 +89,6 @@ class _Check:
         self._has_sni = False
         if self._kind == "exec" and script_user:
             self._table["user"] = script_user
-        notebook.take()
         read_block(statement, self._handlers(self._table), notebook)
 
     def _handlers(self, table: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ SERVICE_OF_PORT: Final = {
 
 _METHODS: Final = {"gate": "dr", "masq": "nat", "ipip": "tun"}
 _PROTOCOLS: Final = ("tcp", "udp", "sctp", "fwm")
-_MAIL: Final = "lvsha sends no mail: forward its log events with your journal's tools"
+_MAIL: Final = "lvsha sends no mail: use the alert rules on /metrics, or `lvsha events --follow --json`"
 _ITSELF: Final = "lvsha needs no setting for it"
 _GLOBAL_REASONS: Final = {
     **dict.fromkeys(
@@ -53,7 +53,10 @@ _GLOBAL_REASONS: Final = {
     "callback": ("copy the file to the peer yourself, then reload there", True),
     "execute": ("convert that file too, and append its services", True),
     "maintenancedir": ('use a check of type "file" on a file of the realserver, or weight 0', True),
-    "fallbackcommand": ("no script is run; `sorry` stands in while all are down", True),
+    "fallbackcommand": (
+        "no script is run: `sorry` stands in, and `lvsha events --follow --json` says when",
+        True,
+    ),
 }
 _TIMES: Final = frozenset({"checktimeout", "negotiatetimeout", "checkinterval", "failurecount"})
 _KNOWN: Final = frozenset(

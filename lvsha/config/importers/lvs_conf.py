@@ -24,17 +24,19 @@ _PORTS: Final = {
     "nfs": 2049,
     "netpipe": 5002,
 }
+_REALSERVERS: Final = (
+    "concerns the realservers: `lvsha realserver plan` of the new file, there, says what to set"
+)
 _ELSEWHERE: Final = {
     "DIP": "the director's own address: put it into [directors]",
     "DIRECTOR_INSIDEIP": "the director's inner address belongs to its network set-up",
     "DIRECTOR_DEFAULT_GW": "belongs to the director's network set-up",
     "DIRECTOR_GW": "belongs to the director's network set-up",
-    "SERVER_DEFAULT_GW": "belongs to the realservers: `lvsha realserver` sets them up where it exists, or"
-    " ip route",
-    "SERVER_GW": "belongs to the realservers' network set-up",
-    "SERVER_NET_DEVICE": "belongs to the realservers' network set-up",
-    "SERVER_VIP_DEVICE": "belongs to the realservers' network set-up",
-    "SERVER_LVS_DEVICE": "belongs to the realservers' network set-up",
+    "SERVER_DEFAULT_GW": _REALSERVERS,
+    "SERVER_GW": _REALSERVERS,
+    "SERVER_NET_DEVICE": _REALSERVERS,
+    "SERVER_VIP_DEVICE": _REALSERVERS,
+    "SERVER_LVS_DEVICE": _REALSERVERS,
 }
 
 

@@ -252,3 +252,19 @@ def test_each_host_is_a_check() -> None:
 
     assert (first["address"], first["helo_name"], first.get("port")) == ("10.0.0.2", "me", None)
     assert (second["address"], second["port"], second["bind_address"]) == ("10.0.0.3", 587, "10.0.0.9")
+
+
+def test_every_statement_counts_once() -> None:
+    text = """virtual_server 10.0.0.1 80 {
+    protocol TCP
+    quorum_up /bin/x
+    real_server 10.0.0.2 80 {
+        HTTP_GET {
+            url { path /a }
+            url { path /b }
+        }
+    }
+}"""
+    result = convert_keepalived("k.conf", text, Reader())
+
+    assert (result.carried, result.statements) == (8, 9)
