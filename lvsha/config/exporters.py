@@ -3,6 +3,7 @@
 What the other program cannot do comes back beside the text.
 """
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
@@ -24,7 +25,9 @@ from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
 from lvsha.core.addr import AF_INET, endpoint_text
 from lvsha.core.instant import to_seconds
 from lvsha.ipvs.model import Destination, ForwardingMethod, Service, ServiceFlags, ServiceKey
-from lvsha.vrrp.settings import RouterSettings
+from lvsha.vrrp.routes import RouteSettings, RuleSettings
+from lvsha.vrrp.settings import Authentication, RouterSettings
+from lvsha.vrrp.track import TrackKind, TrackSettings
 
 Exported = tuple[str, tuple[str, ...]]
 """Text, and one line for each thing that is lost."""
@@ -117,15 +120,27 @@ class _Keepalived:
         self._settings = settings
         self._lines: list[str] = []
         self._depth = 0
+        self._scripts: dict[str, str] = {}
         self.lost: list[str] = []
 
     def text(self) -> str:
         settings = self._settings
         with self._block("global_defs"):
             self._globals()
+        self._link_delays()
+        scripts = dict.fromkeys(
+            (track.key, track) for router in settings.routers for track in router.track if track.command
+        )
+        self._scripts = {key: f"script_{number}" for number, (key, _) in enumerate(scripts, 1)}
+        for key, track in scripts:
+            with self._block(f"vrrp_script {self._scripts[key]}"):
+                self._script(track)
         for router in settings.routers:
             with self._block(f"vrrp_instance {_quoted(router.name)}"):
                 self._router(router)
+        for group in dict.fromkeys(router.group for router in settings.routers if router.group):
+            with self._block(f"vrrp_sync_group {_quoted(group)}"), self._block("group"):
+                self._values(_quoted(router.name) for router in settings.routers if router.group == group)
         for service in settings.services:
             with self._block(f"virtual_server {_virtual(service.service.key)}"):
                 self._service(service)
@@ -167,6 +182,25 @@ class _Keepalived:
             words = [str(word) for pair in pairs if pair[1] for word in pair]
             if words:
                 self._line("lvs_timeouts", *words)
+        if delay := max((router.startup_delay for router in settings.routers), default=0):
+            self._line("vrrp_startup_delay", f"{to_seconds(delay):g}")
+
+    def _link_delays(self) -> None:
+        delays = {
+            router.interface: f"{to_seconds(router.link_down_delay):g} {to_seconds(router.link_up_delay):g}"
+            for router in self._settings.routers
+            if router.link_down_delay or router.link_up_delay
+        }
+        if delays:
+            with self._block("interface_up_down_delays"):
+                self._values(f"{interface} {both}" for interface, both in delays.items())
+
+    def _script(self, track: TrackSettings) -> None:
+        self._line("script", _quoted(shlex.join(track.command)))
+        self._line("interval", f"{to_seconds(track.interval):g}")
+        self._line("timeout", f"{to_seconds(track.timeout):g}")
+        self._line("rise", track.rise)
+        self._line("fall", track.fall)
 
     def _router(self, router: RouterSettings) -> None:
         self._line("state", "MASTER" if router.priority == 255 else "BACKUP")
@@ -193,6 +227,40 @@ class _Keepalived:
         if router.excluded_addresses:
             with self._block("virtual_ipaddress_excluded"):
                 self._values(router.excluded_addresses)
+        self._line("garp_master_repeat", router.garp.repeat)
+        self._line("garp_master_refresh", f"{to_seconds(router.garp.refresh):g}")
+        if router.routes:
+            with self._block("virtual_routes"):
+                self._values(map(_route, router.routes))
+        if router.rules:
+            with self._block("virtual_rules"):
+                self._values(map(_rule, router.rules))
+        self._tracks(router)
+        for what, is_set in (
+            ("hook: write notify scripts", router.hook),
+            ("pre_hook", router.pre_hook),
+            ("second path for adverts", router.paths),
+            ("such authentication", router.authentication is not Authentication.NONE),
+        ):
+            if is_set:
+                self.lost.append(f"vrrp {router.name}: keepalived has no {what}")
+
+    def _tracks(self, router: RouterSettings) -> None:
+        blocks: dict[str, list[str]] = {}
+        for track in router.track:
+            weight = f" weight {track.weight}" if track.weight is not None else ""
+            if track.kind is TrackKind.INTERFACE:
+                blocks.setdefault("track_interface", []).append(track.target + weight)
+            elif track.kind is TrackKind.SCRIPT:
+                blocks.setdefault("track_script", []).append(self._scripts[track.key] + weight)
+            else:
+                self.lost.append(
+                    f"vrrp {router.name}: keepalived does not track {track.kind} {track.target} so:"
+                    " write a vrrp_script"
+                )
+        for keyword, lines in blocks.items():
+            with self._block(keyword):
+                self._values(lines)
 
     def _values(self, values: Any) -> None:
         for value in values:
@@ -364,3 +432,19 @@ def _quoted(text: str) -> str:
     if text and all(character.isalnum() or character in "-_./:@" for character in text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _route(route: RouteSettings) -> str:
+    words = [str(route.to), "dev", route.interface, "table", str(route.table)]
+    for word, value in (("via", route.via), ("src", route.source), ("metric", route.metric)):
+        if value is not None:
+            words += [word, str(value)]
+    return " ".join(words)
+
+
+def _rule(rule: RuleSettings) -> str:
+    words = []
+    for word, value in (("from", rule.source), ("to", rule.to), ("fwmark", rule.fwmark)):
+        if value is not None:
+            words += [word, str(value)]
+    return " ".join([*words, "table", str(rule.table), "preference", str(rule.priority)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lvsha.config.exporters import to_keepalived
 from lvsha.config.importers.convert import to_toml
 from lvsha.config.importers.keepalived import convert_keepalived
 from lvsha.config.importers.report import Imported, Reader
@@ -268,3 +269,24 @@ def test_every_statement_counts_once() -> None:
     result = convert_keepalived("k.conf", text, Reader())
 
     assert (result.carried, result.statements) == (8, 9)
+
+
+def test_the_way_back_has_what_moves_and_says_what_it_has_not() -> None:
+    inside = """
+    virtual_routes { 192.168.1.0/24 via 10.0.0.1 dev eth5 table 9 }
+    virtual_rules { from 10.9.0.0/16 fwmark 3 table 9 preference 77 }
+    track_interface { eth5 weight -9 }
+    track_script { s weight 4 }
+    notify /bin/x"""
+    outside = """
+vrrp_script s { script "/bin/echo 'a b'"\ninterval 2 }
+vrrp_sync_group G { group { A\nB } }
+interface_up_down_delays { eth0 0.5 2 }
+"""
+    first = loads(to_toml(imported(inside, outside)), node="director")
+    text, lost = to_keepalived(first)
+    second = loads(to_toml(convert_keepalived("back", text, Reader())), node="director")
+
+    assert lost == ("vrrp A: keepalived has no hook: write notify scripts",)
+    for name in ("routes", "rules", "track", "group", "link_down_delay", "link_up_delay", "garp"):
+        assert getattr(second.routers[0], name) == getattr(first.routers[0], name), name
