@@ -117,6 +117,8 @@ class Directord:
         """The ``ApiServer``; aiohttp is imported late."""
         self._on_vrrp_line: Callable[[dict[str, Any]], None] = lambda _: None
         """Whoever listens to vrrpd's journal."""
+        self.refused: dict[str, Any] | None = None
+        """Why the configuration file is not in force: a line of the supervisor's journal."""
         self.kernel_writes = 0
         """Operations on the IPVS table since the start; 0 after an adoption."""
 
@@ -239,6 +241,7 @@ class Directord:
 
     def _reload(self, settings: Settings) -> None:
         self.settings = settings
+        self.refused = None
         self.director.generation = settings.generation
         self.journal.configure(settings.agent)
         self.perform(self.director.reconfigure(settings, monotonic()))
@@ -448,6 +451,8 @@ class Directord:
 
     def _on_supervisor_line(self, entry: dict[str, Any]) -> None:
         """What only the supervisor knows: it is in its log, and here for alerts and who listens."""
+        if entry["event"] in ("agent.reload_refused", "agent.last_good_used"):
+            self.refused = entry
         self.alerts.hear(entry)
         self._on_vrrp_line(entry)
 

@@ -48,7 +48,6 @@ _LEVELS = {
     ),
     LogLevel.WARNING: (
         "agent.config_warning",
-        "agent.last_good_not_kept",
         "alert.coverage_low",
         "alert.failed",
         "alert.held_back",

@@ -41,6 +41,7 @@ from lvsha.director.status import (
     override_status,
     peers_status,
     problems,
+    refused_text,
     service_status,
 )
 from lvsha.io.reactor import monotonic
@@ -89,6 +90,9 @@ class Parts:
         directord, settings = self._directord, self._directord.settings
         found = problems([], self._vrrp, _NO_SYNC) + self._found + problems([], _NO_VRRP, self._sync)
         operations = directord.operations
+        refused = directord.refused
+        if refused is not None:
+            found.append(refused_text(refused, settings.generation))
         return {
             "node": settings.node,
             "ok": not found,
@@ -98,7 +102,10 @@ class Parts:
             "uptime_s": round(to_seconds(monotonic() - directord.started), 3),
             "table_age_s": round(to_seconds(self._now - directord.table_at), 3),
             "peers": peers_status(settings.peers),
-            "config": {"generation": settings.generation},
+            "config": {
+                "generation": settings.generation,
+                "refused": None if refused is None else refused.get("problem"),
+            },
             "vrrp": self._vrrp,
             "sync": self._sync,
             "overrides": self._overrides,
@@ -530,6 +537,7 @@ class Operations:
         if not plan["ok"]:
             first = str(plan["problems"][0]) if plan["problems"] else ""
             self._directord.journal.write("director.reload_refused", owner=owner, problem=first)
+            self._directord.refused = {"event": "director.reload_refused", "problem": first}
             raise Refused("refused: the file has problems; the old configuration runs on", **plan)
         pids = _supervisors(Path(self.settings.agent.run_dir))
         if not pids:

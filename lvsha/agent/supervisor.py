@@ -21,16 +21,18 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lvsha.agent.control import ControlEnd, await_go, code_stamp
-from lvsha.agent.journal import Journal
+from lvsha.agent.journal import Journal, level_of
 from lvsha.agent.notify import Notifier, watchdog_interval_s
 from lvsha.config.diff import Effect, diff
-from lvsha.config.settings import Settings
+from lvsha.config.settings import LogLevel, Settings
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 Worker = Callable[[Settings, ControlEnd], int]
@@ -44,6 +46,9 @@ _SPARE_AFTER_S = 1.0
 """A spare is forked so long after its worker was started or a spare died: a start has more urgent things."""
 _SOCKET_PATH_MAX = 107
 """Bytes of a Unix socket's path: ``sun_path`` of unix(7) less its final zero."""
+_UNSAID_MAX = 20
+_TELLER = "directord"
+_REFUSALS = ("agent.reload_refused", "agent.last_good_used")
 _LONGEST_SOCKET = "directord.sock"
 
 
@@ -57,6 +62,10 @@ class Loaded:
 
     settings: Settings
     warnings: tuple[ConfigProblem, ...] = ()
+    refused: ConfigErrors | None = None
+    """The file is refused, and these are the last good settings; what is wrong with it."""
+    kept_at: float | None = None
+    """Of such settings: since when they were in force, seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +162,10 @@ class Supervisor:
     _executes: bool = True
     """False: a program ended by itself while it stood by; the next ones are forked."""
     _announced: bool = False
+    _unsaid: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_UNSAID_MAX))
+    """Lines of our journal for directord, while it is not there."""
+    _refusal: dict[str, Any] | None = None
+    """Why the file is not in force; every directord is told."""
     _refused: bool = False
     """A worker could not start at all; the others are stopped and we leave."""
 
@@ -162,6 +175,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit status of the agent."""
+        self.journal.listeners.append(self._tell)
         self._warn(self.loaded)
         wakeup, trigger = socket.socketpair()
         wakeup.setblocking(False)
@@ -263,13 +277,35 @@ class Supervisor:
         for child in self._children.values():
             for message in child.control.receive():
                 child.heard = now
-                child.ready = child.ready or message.kind == "ready"
+                if message.kind == "ready" and not child.ready:
+                    child.ready = True
+                    self._tell_all(child)
         everybody = len(self._children) == len(self.specs)
         if not self._announced and everybody and all(child.ready for child in self._children.values()):
             self._announced = True
             node = self.settings.node
             self.notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {node}")
             self.journal.write("agent.ready", node=node)
+
+    def _tell(self, entry: dict[str, Any]) -> None:
+        """A line of our journal that is a warning or worse: directord has the alerts and the listeners."""
+        if level_of(entry["event"]) not in (LogLevel.WARNING, LogLevel.ERROR):
+            return
+        if entry["event"] in _REFUSALS:
+            self._refusal = entry
+        child = self._children.get(_TELLER)
+        if child is not None and child.ready:
+            child.control.send("said", entry)
+        elif any(spec.name == _TELLER for spec in self.specs):
+            self._unsaid.append(entry)
+
+    def _tell_all(self, child: _Child) -> None:
+        if child.spec.name != _TELLER:
+            return
+        if self._refusal is not None and self._refusal not in self._unsaid:
+            child.control.send("said", self._refusal)
+        while self._unsaid:
+            child.control.send("said", self._unsaid.popleft())
 
     def _bury(self) -> None:
         """Collect the dead and start their successors."""
@@ -340,6 +376,7 @@ class Supervisor:
         """Another configuration, for us and for the workers."""
         changes = diff(self.settings, loaded.settings)
         self.loaded = loaded
+        self._refusal = None
         self.journal.configure(loaded.settings.agent)
         self._warn(loaded)
         for change in changes:
@@ -350,6 +387,15 @@ class Supervisor:
         self.journal.write("agent.reloaded", node=loaded.settings.node, changes=len(changes))
 
     def _warn(self, loaded: Loaded) -> None:
+        if loaded.refused is not None:
+            self.journal.write(
+                "agent.last_good_used",
+                file=loaded.refused.source,
+                generation=loaded.settings.generation,
+                since=loaded.kept_at,
+                problem=str(loaded.refused.problems[0]),
+                problems=len(loaded.refused.problems),
+            )
         for warning in loaded.warnings:
             self.journal.write("agent.config_warning", problem=str(warning))
 

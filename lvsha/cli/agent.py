@@ -1,13 +1,14 @@
 """``lvsha agent``: run a director."""
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from lvsha.core.errors import ConfigProblem, LvshaError
+from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 SUMMARY = "run a director"
 
@@ -39,13 +40,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
-    from lvsha.agent import vrrpd
+    from lvsha.agent import last_good, vrrpd
     from lvsha.agent.journal import Journal
     from lvsha.agent.notify import Notifier
     from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
     from lvsha.cli import config_file
     from lvsha.config.load import Loader
-    from lvsha.config.settings import Settings
+    from lvsha.config.settings import AgentSettings, Settings
     from lvsha.io.realtime import get_ready, run_ahead
 
     loader = Loader()
@@ -59,8 +60,29 @@ def main(argv: list[str]) -> int:
         return settings, warnings
 
     def load() -> Loaded:
-        settings, warnings = read(None)
+        text = config_file.read(arguments.file)
+        settings, warnings = read(text)
+        if arguments.file.endswith(".toml"):
+            try:
+                last_good.keep(Path(settings.agent.state_dir), arguments.file, text)
+            except OSError as error:
+                message = f"the last good configuration cannot be kept: {error.strerror}"
+                warnings = (*warnings, ConfigProblem(path="agent.state_dir", message=message))
         return Loaded(settings=settings, warnings=warnings)
+
+    def load_first() -> Loaded:
+        """A start is not lost to a broken file if there was a good one."""
+        try:
+            return load()
+        except ConfigErrors as refusal:
+            with contextlib.suppress(LvshaError, OSError):
+                text = Path(arguments.file).read_text(errors="replace")
+                default = f"{arguments.run_dir}/state" if arguments.run_dir else AgentSettings().state_dir
+                state_dir = default if arguments.run_dir else last_good.state_dir_of(text, default)
+                if (kept := last_good.recall(Path(state_dir), arguments.file)) is not None:
+                    settings, warnings = read(kept.text)
+                    return Loaded(settings=settings, warnings=warnings, refused=refusal, kept_at=kept.at)
+            raise
 
     def run_directord(settings: Settings, control: object) -> int:
         from lvsha.agent import directord  # imports asyncio and aiohttp: only in its own process
@@ -68,7 +90,7 @@ def main(argv: list[str]) -> int:
         return directord.main(settings, control, read)  # type: ignore[arg-type]
 
     try:
-        loaded = load()
+        loaded = load_first()
         run_dir = Path(loaded.settings.agent.run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
         locks = [lock_run_dir(run_dir, name) for name in _WORKERS if arguments.only in (None, name)]

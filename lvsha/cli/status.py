@@ -143,7 +143,9 @@ def render(status: Json) -> str:
     """The screen."""
     verdict = "all is well" if status["ok"] else f"{len(status['problems'])} to look at"
     peers = ", ".join(peer["name"] for peer in status["peers"]) or "none"
-    lines = [f"director {status['node']}: {verdict}   (up {ago(status['uptime_s'])}, peers: {peers})"]
+    generation = status.get("config", {}).get("generation")
+    config = f", configuration {generation}" if generation else ""
+    lines = [f"director {status['node']}: {verdict}   (up {ago(status['uptime_s'])}, peers: {peers}{config})"]
     lines += [f"  ! {problem}" for problem in status["problems"]]
     if status["vrrp"]["expected"]:
         lines += ["", *_routers(status["vrrp"], status["peers"])]

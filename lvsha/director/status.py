@@ -3,7 +3,7 @@
 The keys are a contract: ``lvsha status --json`` and the API print this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvsha.checker.check import Check
@@ -221,6 +221,12 @@ def foreign_services(table: Table, director: Director) -> list[str]:
     """Services in the kernel that the configuration does not name."""
     ours = {settings.service.key for settings in director.settings.services} | {NUDGE_KEY}
     return [str(key) for key in table if key not in ours]
+
+
+def refused_text(entry: Mapping[str, Any], generation: str) -> str:
+    """That the file is not in force. ``entry``: ``agent.last_good_used`` or ``*.reload_refused``."""
+    what = "the last good configuration" if entry["event"] == "agent.last_good_used" else "the old one"
+    return f"the configuration file is refused, {what} ({generation}) runs: {entry.get('problem')}"
 
 
 def without_directord(heard: Json, why: str) -> Json:
