@@ -182,6 +182,9 @@ class _Keepalived:
             words = [str(word) for pair in pairs if pair[1] for word in pair]
             if words:
                 self._line("lvs_timeouts", *words)
+        if any(track.command for router in settings.routers for track in router.track):
+            self._line("script_user root")
+            self._line("enable_script_security")
         if delay := max((router.startup_delay for router in settings.routers), default=0):
             self._line("vrrp_startup_delay", f"{to_seconds(delay):g}")
 
