@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from lvsha.config.settings import Settings
 from lvsha.core.errors import ConfigErrors, LvshaError
-from lvsha.realserver.plan import Plan, Step
+from lvsha.ipvs.model import ForwardingMethod
+from lvsha.realserver.model import Machine, Plan, Step
 
 SUMMARY = "prepare a realserver for DR, tunnels or NAT, and prove that it is ready"
 
@@ -31,10 +33,20 @@ def _parser() -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=text, description=text, epilog=f"example: {example}")
         made.add_argument("--json", action="store_true", help="for programs")
         made.add_argument(
-            "--state", type=Path, help="what was applied (default: /var/lib/lvsha/realserver.json)"
+            "--state", type=Path, help="what was applied (default: /run/lvsha-realserver/applied.json)"
         )
         if name != "undo":
             made.add_argument("file", nargs="?", default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
+            made.add_argument(
+                "--role",
+                choices=("realserver", "director"),
+                default="realserver",
+                help="what this machine is; a director forwards, filters loosely, sends no redirects and"
+                " masquerades what realservers of NAT ask for (default: realserver)",
+            )
+            made.add_argument(
+                "--no-masquerade", action="store_true", help="of a director: leave that to somebody else"
+            )
         return made
 
     plan = verb("plan", "Show what would be changed, and why.", "lvsha realserver plan lvsha.toml")
@@ -45,12 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--yes", action="store_true", help="do not ask")
     check = verb(
         "check",
-        "Say whether this machine is ready, by its settings and by packets. On any other machine of the"
-        " network,"
-        " --arp INTERFACE asks who answers for the virtual addresses.",
+        "Say whether this machine is ready, by its settings and by packets. On a director (--role director)"
+        " each realserver gets a packet as IPVS would send it and has to answer from the virtual address; the"
+        " table is not touched. On any other machine of the network, --arp INTERFACE asks who answers for the"
+        " virtual addresses.",
         "lvsha realserver check lvsha.toml",
     )
     check.add_argument("--arp", metavar="INTERFACE", help="only ask there who has the virtual addresses")
+    check.add_argument(
+        "--client",
+        type=IPv4Address,
+        metavar="ADDRESS",
+        help="a client of NAT: prove that answers to it pass the director (a datagram with TTL 1)",
+    )
     verb("undo", "Take back everything that apply did.", "lvsha realserver undo")
     return parser
 
@@ -86,12 +105,17 @@ def _settings(name: str) -> Settings:
     return loads(text, name, node)
 
 
-def _made(arguments: argparse.Namespace) -> tuple[Plan, Any]:
+def _made(arguments: argparse.Namespace) -> tuple[Plan, Machine]:
     from lvsha.realserver.apply import look
+    from lvsha.realserver.director import make_director_plan
     from lvsha.realserver.plan import make_plan
 
-    machine = look()
-    plan = make_plan(_settings(arguments.file), machine)
+    settings = _settings(arguments.file)
+    methods = {each.destination.method for service in settings.services for each in service.realservers}
+    machine = look(with_nft=methods != {ForwardingMethod.DROUTE})
+    if arguments.role == "director":
+        return make_director_plan(settings, machine, masquerades=not arguments.no_masquerade), machine
+    plan = make_plan(settings, machine)
     if not plan.roles:
         raise LvshaError(
             f"{arguments.file} names no realserver with an address of this machine"
@@ -101,7 +125,7 @@ def _made(arguments: argparse.Namespace) -> tuple[Plan, Any]:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from lvsha.realserver import plan as planning
+    from lvsha.realserver import text
 
     plan, _ = _made(arguments)
     if arguments.json:
@@ -109,12 +133,12 @@ def _plan(arguments: argparse.Namespace) -> int:
     elif arguments.form == "commands":
         _show(plan)
     else:
-        text = {
-            "interfaces": planning.as_interfaces,
-            "sysctl": planning.as_sysctl,
-            "networkd": planning.as_networkd,
+        lines = {
+            "interfaces": text.as_interfaces,
+            "sysctl": text.as_sysctl,
+            "networkd": text.as_networkd,
         }[arguments.form](plan)
-        print(text, end="")
+        print(lines, end="")
     return 0
 
 
@@ -124,7 +148,7 @@ def _show(plan: Plan) -> None:
         print(f"# {role.service}: {where}, by {role.destination.method.name}, at {role.own_address}")
     for step in plan.steps:
         mark = "# done: " if step.is_done else ""
-        print(f"{mark}{' '.join(step.command)}    # {step.reason}")
+        print(f"{mark}{shlex.join(step.command)}    # {step.reason}")
     for note in plan.notes:
         print(f"# note: {note}")
 
@@ -149,13 +173,12 @@ def _step_json(step: Step) -> dict[str, Any]:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    from lvsha.realserver.apply import STATE, apply, cuts_session
+    from lvsha.realserver.apply import STATE, apply, cuts_session, own_session
 
     plan, machine = _made(arguments)
-    if step := cuts_session(plan, machine):
-        raise LvshaError(
-            f"`{' '.join(step.command)}` would cut your ssh session from {_client()}: run it on the console"
-        )
+    session = own_session()
+    if step := cuts_session(plan.steps, machine, session):
+        raise LvshaError(_would_cut(step.command, session))
     if not arguments.json:
         _show(plan)
     if not arguments.yes:
@@ -163,7 +186,7 @@ def _apply(arguments: argparse.Namespace) -> int:
             raise LvshaError("nobody to ask: say --yes, or look at `lvsha realserver plan` first")
         if input("apply? [y/N] ").strip().lower() not in ("y", "yes"):
             return 1
-    done = apply(plan, arguments.state or STATE)
+    done = apply(plan.steps, arguments.state or STATE)
     if arguments.json:
         print(json.dumps({"applied": [_step_json(step) for step in done]}, indent=2))
     else:
@@ -171,14 +194,19 @@ def _apply(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _client() -> str:
-    import os
-
-    return os.environ.get("SSH_CONNECTION", "?").split()[0]
+def _would_cut(command: tuple[str, ...], session: str) -> str:
+    client = session.split()[0]
+    return f"`{shlex.join(command)}` would cut your ssh session from {client}: run it on the console"
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from lvsha.realserver.prove import Finding, listens, only_one_answers
+    from lvsha.realserver.prove import (
+        Finding,
+        from_director,
+        goes_through_director,
+        only_one_answers,
+        services,
+    )
 
     findings: list[Finding] = []
     if arguments.arp is not None:
@@ -188,7 +216,7 @@ def _check(arguments: argparse.Namespace) -> int:
         for address in sorted(each for each in addresses if isinstance(each, IPv4Address)):
             findings.append(only_one_answers(arguments.arp, mac, address))
     else:
-        plan, _ = _made(arguments)
+        plan, machine = _made(arguments)
         findings += [
             Finding(
                 ok=step.is_done,
@@ -197,14 +225,13 @@ def _check(arguments: argparse.Namespace) -> int:
                 remedy="" if step.is_done else "lvsha realserver apply",
             )
             for step in plan.steps
-            if step.kind.value in ("sysctl", "address", "route")
+            if step.kind.value != "module"
         ]
-        seen = {
-            (role.address, role.port)
-            for role in plan.roles
-            if role.port and role.destination.method.name != "MASQ"
-        }
-        findings += [listens(address, port) for address, port in sorted(seen, key=str)]
+        findings += (
+            from_director(plan.roles, machine) if arguments.role == "director" else services(plan.roles)
+        )
+        if arguments.client is not None:
+            findings.append(goes_through_director(arguments.client))
     is_ready = all(finding.ok for finding in findings)
     if arguments.json:
         keys = ("ok", "what", "evidence", "remedy")
@@ -225,8 +252,12 @@ def _mac(interface: str) -> bytes:
 
 
 def _undo(arguments: argparse.Namespace) -> int:
-    from lvsha.realserver.apply import STATE, undo
+    from lvsha.realserver.apply import STATE, applied, look, own_session, undo, undo_cuts_session
 
+    if session := own_session():
+        steps = applied(arguments.state or STATE)
+        if (step := undo_cuts_session(steps, look(), session)) and step.undo is not None:
+            raise LvshaError(_would_cut(step.undo, session))
     steps, failures = undo(arguments.state or STATE)
     for failure in failures:
         print(f"lvsha realserver: {failure}", file=sys.stderr)

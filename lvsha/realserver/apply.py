@@ -2,54 +2,105 @@
 
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
+from typing import Any
 
 from lvsha.core.addr import Address
 from lvsha.core.errors import KernelError, LvshaError
 from lvsha.io.rtnl import RouteSocket
 from lvsha.io.sysctl import read_sysctl
-from lvsha.realserver.plan import Machine, Plan, Step, StepKind, sysctls_of
+from lvsha.realserver.director import MASQUERADE_TABLE
+from lvsha.realserver.model import Machine, Network, Step, StepKind
+from lvsha.realserver.plan import sysctls_of
+from lvsha.realserver.tunnels import MSS_TABLE
 
-STATE = Path("/var/lib/lvsha/realserver.json")
-"""What was applied, newest last, so that it can be taken back."""
+STATE = Path("/run/lvsha-realserver/applied.json")
+"""What was applied, newest last, so that it can be taken back. Gone with the kernel, as the changes are."""
+
+_MODULES = ("ipip", "sit", "ip_gre", "ip6_gre", "ip6_tunnel", "fou", "fou6")
 
 Run = Callable[[tuple[str, ...]], None]
 
 
-def look() -> Machine:
-    """This machine, in the network namespace of the caller."""
+def look(*, with_nft: bool = False) -> Machine:
+    """This machine, in the network namespace of the caller. Asking nftables may load it."""
+    addresses: dict[Address, str] = {}
+    networks: dict[Address, Network] = {}
     with RouteSocket() as routes:
-        links = {index: link.name for index, link in routes.links().items()}
-        addresses: dict[Address, str] = {
-            address.prefix.ip: links.get(address.index, "?") for address in routes.addresses()
-        }
+        links = routes.links()
+        for address in routes.addresses():
+            link = links.get(address.index)
+            prefix = address.prefix
+            addresses[prefix.ip] = link.name if link else "?"
+            networks[prefix.ip] = ip_interface(str(prefix)).network
+    names = sorted(link.name for link in links.values())
     sysctls = {}
-    for name in sysctls_of(sorted(set(addresses.values()) - {"lo", "?"})):
+    for name in sysctls_of(name for name in names if name != "lo"):
         try:
             sysctls[name] = read_sysctl(name)
         except (KernelError, ValueError):
             continue  # no such interface yet
-    gateway, interface = _default_route()
+    gateways, on_link = _routes()
+    has_nft = with_nft and _has_nft()
     return Machine(
         addresses=addresses,
         sysctls=sysctls,
-        links=frozenset(links.values()),
-        default_gateway=gateway,
-        default_interface=interface,
+        links={link.name: link.mtu for link in links.values()},
+        up=frozenset(link.name for link in links.values() if link.up),
+        networks=networks,
+        on_link=on_link,
+        gateways=gateways,
+        modules=frozenset(name for name in _MODULES if Path("/sys/module", name).exists()),
+        fou_ports=frozenset(
+            row["port"] for family in ((), ("-6",)) for row in _ask("ip", *family, "-j", "fou", "show")
+        ),
+        nft_tables=_tables() if has_nft else {},
+        has_nft=has_nft,
     )
 
 
-def _default_route() -> tuple[Address | None, str | None]:
-    """``/proc/net/route``: destination and gateway as little-endian hexadecimal."""
-    for line in Path("/proc/thread-self/net/route").read_text().splitlines()[1:]:
-        interface, destination, gateway, *_ = line.split()
-        if destination == "00000000":
-            return ip_address(int.from_bytes(bytes.fromhex(gateway), "little")), interface
-    return None, None
+def _routes() -> tuple[dict[int, Address], frozenset[tuple[Network, str]]]:
+    """The default gateways, and what is on the link; of the main table."""
+    gateways: dict[int, Address] = {}
+    on_link = set()
+    for version in (4, 6):
+        for row in _ask("ip", f"-{version}", "-j", "route", "show", "table", "main"):
+            if row["dst"] == "default":
+                if "gateway" in row and version not in gateways:
+                    gateways[version] = ip_address(row["gateway"])
+            elif "gateway" not in row and "dev" in row and row.get("type", "unicast") == "unicast":
+                on_link.add((ip_network(row["dst"]), row["dev"]))
+    return gateways, frozenset(on_link)
+
+
+def _ask(*command: str) -> list[Any]:
+    """JSON of ``ip``; nothing where the kernel has no such thing."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return list(json.loads(done.stdout)) if done.returncode == 0 and done.stdout.strip() else []
+
+
+def _has_nft() -> bool:
+    """Whether both the program and the kernel can do it."""
+    if shutil.which("nft") is None:
+        return False
+    table = "table inet lvsha-try { chain output { type filter hook output priority 0; }; }"
+    return subprocess.run(("nft", "-c", table), capture_output=True, check=False, timeout=30).returncode == 0
+
+
+def _tables() -> dict[str, str]:
+    """Those of ours that there are."""
+    found = {}
+    for name in (MSS_TABLE, MASQUERADE_TABLE):
+        command = ("nft", "list", "table", "inet", name)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        if done.returncode == 0:
+            found[name] = done.stdout
+    return found
 
 
 def run(command: tuple[str, ...]) -> None:
@@ -64,48 +115,92 @@ def run(command: tuple[str, ...]) -> None:
         raise LvshaError(f"{' '.join(command)}: {error}") from None
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
-        raise LvshaError(f"{' '.join(command)}: {said[-1] if said else f'exit status {done.returncode}'}")
+        raise LvshaError(f"{' '.join(command)}: {said[0] if said else f'exit status {done.returncode}'}")
 
 
-def cuts_session(plan: Plan, machine: Machine, environment: dict[str, str] | None = None) -> Step | None:
-    """A step that would take the route away from under the operator's own ssh session."""
-    connection = (os.environ if environment is None else environment).get("SSH_CONNECTION", "").split()
-    if len(connection) != 4:
+def own_session(process: Path = Path("/proc/self"), environment: Mapping[str, str] | None = None) -> str:
+    """``SSH_CONNECTION`` of this shell or of one above it: sudo and su do not hand it down. Empty: none."""
+    said = (os.environ if environment is None else environment).get("SSH_CONNECTION", "")
+    for _ in range(64):
+        if said:
+            return said
+        try:
+            parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+            process = process.parent / parent
+            variables = process.joinpath("environ").read_bytes().split(b"\0")
+        except (OSError, IndexError):
+            return ""
+        said = next(
+            (each[15:].decode(errors="replace") for each in variables if each.startswith(b"SSH_CONNECTION=")),
+            "",
+        )
+    return ""
+
+
+def cuts_session(steps: Sequence[Step], machine: Machine, session: str) -> Step | None:
+    """A step that would take the way to the operator's own ssh session, ``SSH_CONNECTION``."""
+    if len(words := session.split()) != 4:
         return None
-    client = ip_address(connection[0].partition("%")[0])
-    for step in plan.steps:
-        is_route = step.kind is StepKind.ROUTE and not step.is_done
-        if is_route and machine.default_gateway is not None and not _is_near(client, machine):
-            return step
+    client = ip_address(words[0].partition("%")[0])
+    hosts = {
+        step.command[4] for step in steps if step.kind is StepKind.ROUTE and "default" not in step.command
+    }
+    hosts |= {str(route) for route, _ in machine.on_link}
+    is_near = any(client in route for route, _ in machine.on_link)
+    for step in steps:
+        if step.is_done:
+            continue
         if step.kind is StepKind.ADDRESS and step.what.startswith(f"{client}/"):
+            return step
+        if step.kind is not StepKind.ROUTE or step.command[1] != f"-{client.version}":
+            continue
+        if step.command[4] == "default":
+            if not is_near and client.version in machine.gateways:
+                return step
+        elif (
+            step.command[3] == "del"
+            and client in ip_network(step.command[4])
+            and f"{client}/{client.max_prefixlen}" not in hosts
+        ):
             return step
     return None
 
 
-def _is_near(client: Address, machine: Machine) -> bool:
-    """Whether the client is reached without the default route, as far as /24 and /64 tell."""
-    shift = 8 if client.version == 4 else 64
-    return any(
-        address.version == client.version and int(address) >> shift == int(client) >> shift
-        for address in machine.addresses
-    )
+def undo_cuts_session(steps: Iterable[Step], machine: Machine, session: str) -> Step | None:
+    """The same of taking back: a session with a virtual address, or by the default route that goes."""
+    if len(words := session.split()) != 4:
+        return None
+    client, server = (ip_address(word.partition("%")[0]) for word in (words[0], words[2]))
+    is_near = any(client in route for route, _ in machine.on_link)
+    for step in steps:
+        if step.kind is StepKind.ADDRESS and step.what.startswith(f"{server}/"):
+            return step
+        is_default = step.kind is StepKind.ROUTE and step.command[4] == "default"
+        if is_default and not is_near and step.command[1] == f"-{client.version}":
+            return step
+    return None
 
 
-def apply(plan: Plan, state: Path = STATE, execute: Run = run) -> list[Step]:
+def apply(steps: Iterable[Step], state: Path = STATE, execute: Run = run) -> list[Step]:
     """Make it so; what was done. On a failure everything done before is taken back.
 
     Raises:
         LvshaError: a step failed, or the state file cannot be written.
     """
     done: list[Step] = []
-    earlier = _load(state)
+    earlier = applied(state)
+    kept = list(earlier)
+    ways_back = {step.undo for step in earlier}
     try:
-        for step in plan.steps:
+        for step in steps:
             if step.is_done:
                 continue
             execute(step.command)
             done.append(step)
-            _save(state, [*earlier, *done])  # before the next: a crash here leaves a way back
+            if step.undo is None or step.undo not in ways_back:  # applied again: there is one way back
+                ways_back.add(step.undo)
+                kept.append(step)
+            _save(state, kept)  # before the next: a crash here leaves a way back
     except LvshaError:
         for step in reversed(done):
             if step.undo is not None:
@@ -117,7 +212,7 @@ def apply(plan: Plan, state: Path = STATE, execute: Run = run) -> list[Step]:
 
 def undo(state: Path = STATE, execute: Run = run) -> tuple[list[Step], list[str]]:
     """Take back everything that was applied: the steps, and what failed."""
-    steps = _load(state)
+    steps = applied(state)
     failures = []
     for step in reversed(steps):
         if step.undo is None:
@@ -130,7 +225,12 @@ def undo(state: Path = STATE, execute: Run = run) -> tuple[list[Step], list[str]
     return steps, failures
 
 
-def _load(state: Path) -> list[Step]:
+def applied(state: Path = STATE) -> list[Step]:
+    """What is written there.
+
+    Raises:
+        LvshaError: it cannot be read.
+    """
     try:
         entries = json.loads(state.read_text())
     except FileNotFoundError:

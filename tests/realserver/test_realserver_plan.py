@@ -1,7 +1,7 @@
 """What a realserver needs, by forwarding method; and that it can be taken back."""
 
 import json
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,11 @@ import pytest
 from lvsha.config.load import loads
 from lvsha.config.settings import Settings
 from lvsha.core.errors import LvshaError
-from lvsha.realserver.apply import apply, cuts_session, undo
-from lvsha.realserver.plan import Machine, Plan, as_interfaces, as_networkd, as_sysctl, make_plan
+from lvsha.realserver.apply import apply, cuts_session, own_session, undo, undo_cuts_session
+from lvsha.realserver.director import make_director_plan
+from lvsha.realserver.model import Machine, Plan
+from lvsha.realserver.plan import make_plan
+from lvsha.realserver.text import as_interfaces, as_networkd, as_sysctl
 
 OWN = ip_address("10.0.0.11")
 
@@ -30,8 +33,10 @@ def machine(**changes: object) -> Machine:
             for place in ("all", "lo", "eth0", "tunl0")
             for name in ("arp_ignore", "arp_announce", "rp_filter")
         },
-        "default_gateway": ip_address("10.0.0.1"),
-        "default_interface": "eth0",
+        "gateways": {4: ip_address("10.0.0.1")},
+        "links": {"eth0": 1500, "lo": 65536},
+        "networks": {OWN: ip_network("10.0.0.0/24")},
+        "on_link": {(ip_network("10.0.0.0/24"), "eth0")},
     }
     return Machine(**(values | changes))  # type: ignore[arg-type]
 
@@ -86,7 +91,7 @@ def test_nat_answers_through_the_director() -> None:
 
     assert words(plan) == ["ip -4 route replace default via 10.0.0.254"]
     assert plan.steps[0].undo == ("ip", "-4", "route", "replace", "default", "via", "10.0.0.1")
-    assert any("send_redirects" in note for note in plan.notes)
+    assert any("clients in the network of 10.0.0.11" in note for note in plan.notes)
 
 
 def test_nat_without_an_inner_address_is_said() -> None:
@@ -132,8 +137,8 @@ def test_undo_goes_backwards_and_survives_two_applications(tmp_path: Path) -> No
     plan = make_plan(settings(DR), machine())
     done, taken_back = Recorder(), Recorder()
 
-    apply(plan, state, done)
-    apply(Plan(roles=plan.roles, steps=()), state, done)
+    apply(plan.steps, state, done)
+    apply((), state, done)
     steps, failures = undo(state, taken_back)
 
     assert done.commands == [" ".join(step.command) for step in plan.steps]
@@ -149,21 +154,165 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     plan = make_plan(settings(DR), machine())
 
     with pytest.raises(LvshaError, match="no"):
-        apply(plan, state, recorder)
+        apply(plan.steps, state, recorder)
 
     assert recorder.commands[2:] == [" ".join(step.undo or ()) for step in (plan.steps[1], plan.steps[0])]
     assert not state.exists()
 
 
+ONE_NETWORK = NAT.replace("192.0.2.10", "10.0.0.10")
+INNER = '["10.0.0.10/24", "10.0.0.254/24"]'
+
+
+def test_in_one_network_only_directors_stay_on_the_link() -> None:
+    plan = make_plan(settings(ONE_NETWORK, INNER), machine())
+
+    assert words(plan) == [
+        "sysctl -q -w net.ipv4.conf.all.accept_redirects=0",
+        "sysctl -q -w net.ipv4.conf.eth0.accept_redirects=0",
+        "ip -4 route replace 10.0.0.254/32 dev eth0",
+        "ip -4 route replace default via 10.0.0.254",
+        "ip -4 route del 10.0.0.0/24 dev eth0",
+    ]
+    assert (
+        " ".join(plan.steps[-1].undo or ())
+        == "ip -4 route replace 10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.11"
+    )
+
+
+def test_a_director_forwards_before_it_stops_redirects() -> None:
+    here = machine(
+        addresses={ip_address("10.0.0.1"): "eth0"},
+        networks={ip_address("10.0.0.1"): ip_network("10.0.0.0/24")},
+        sysctls={"net.ipv4.conf.all.rp_filter": "1", "net.ipv4.conf.eth0.rp_filter": "0"},
+    )
+
+    commands = words(make_director_plan(settings(ONE_NETWORK, INNER), here))
+
+    assert commands[:4] == [
+        "sysctl -q -w net.ipv4.ip_forward=1",
+        "sysctl -q -w net.ipv4.conf.all.send_redirects=0",
+        "sysctl -q -w net.ipv4.conf.eth0.send_redirects=0",
+        "sysctl -q -w net.ipv4.conf.eth0.rp_filter=2",
+    ]
+    assert "ip saddr 10.0.0.11 ip daddr != 10.0.0.0/24 masquerade" in commands[4]
+    without = make_director_plan(settings(ONE_NETWORK, INNER), machine(**{**_fields(here), "has_nft": False}))
+    assert any("-s 10.0.0.11 ! -d 10.0.0.0/24 -j MASQUERADE" in note for note in without.notes)
+    assert len(without.steps) == 4
+
+
+def _fields(of: Machine) -> dict[str, object]:
+    return {"addresses": of.addresses, "networks": of.networks, "sysctls": of.sysctls}
+
+
+def test_a_director_of_direct_routing_forwards_nothing() -> None:
+    assert words(make_director_plan(settings(DR), machine())) == []
+
+
+def test_segments_fit_into_the_tunnel_unless_the_link_has_room() -> None:
+    small = words(make_plan(settings(TUN), machine()))
+    jumbo = words(make_plan(settings(TUN), machine(links={"eth0": 1520})))
+
+    assert "ip saddr 10.0.0.10 tcp flags syn tcp option maxseg size set 1440" in "".join(small)
+    assert not any(command.startswith("nft") for command in jumbo)
+
+
+def test_a_table_that_nft_lists_is_not_made_again() -> None:
+    """As nft 1.0.6 lists it."""
+    listed = """table inet lvsha-mss {
+\tchain output {
+\t\ttype filter hook output priority mangle; policy accept;
+\t\tip saddr 10.0.0.10 tcp flags syn tcp option maxseg size set 1440
+\t}
+}
+"""
+
+    def tables(listed: str) -> list[str]:
+        plan = make_plan(settings(TUN), machine(nft_tables={"lvsha-mss": listed}))
+        return [command for command in words(plan) if command.startswith("nft")]
+
+    assert tables(listed) == []
+    assert len(tables(listed.replace("1440", "1400"))) == 1
+
+
+def test_each_tunnel_has_its_receiver() -> None:
+    six = {ip_address("fd00::11"): "eth0", OWN: "eth0"}
+    tun6 = 'address = "[fd00::10]:80"\nmethod = "tun"\nrealservers = ["{}"]'
+    cases = {
+        (tun6.format("fd00::11"), ""): ["modprobe ip6_tunnel", "ip link set ip6tnl0 up"],
+        (tun6.format("fd00::11"), "gre"): ["modprobe ip6_gre", "ip link set ip6gre0 up"],
+        (tun6.format("10.0.0.11"), ""): ["modprobe sit", "ip link set sit0 up"],
+        (TUN, "gre"): ["modprobe ip_gre", "ip link set gre0 up"],
+    }
+    for (service, kind), begins in cases.items():
+        text = service + (f'\ntunnel = {{ type = "{kind}" }}' if kind else "") + "\n[sync]\nenabled = false"
+        vrrp = '["fd00::10/64"]' if "fd00" in service else '["10.0.0.10/24"]'
+
+        assert words(make_plan(settings(text, vrrp), machine(addresses=six)))[:2] == begins
+
+
+def test_a_tunnel_that_is_there_is_not_made_again() -> None:
+    ready = machine(up={"tunl0"}, links={"tunl0": 1480}, modules={"ipip", "fou"}, fou_ports={6080})
+
+    assert not [command for command in words(make_plan(settings(GUE), ready)) if "modprobe" in command]
+    assert not [command for command in words(make_plan(settings(GUE), ready)) if command.startswith("ip fou")]
+
+
+def test_a_namespace_without_the_kernels_own_device_gets_one() -> None:
+    commands = words(make_plan(settings(TUN), machine(modules={"ipip"})))
+
+    assert commands[:2] == [
+        "ip link add lvs-ipip type ipip local any remote any",
+        "ip link set lvs-ipip up",
+    ]
+
+
 def test_the_operators_own_session_is_not_cut() -> None:
-    plan = make_plan(settings(NAT, '["192.0.2.10/24", "10.0.0.254/24"]'), machine())
+    plan = make_plan(settings(ONE_NETWORK, INNER), machine())
+    two = make_plan(settings(NAT, '["192.0.2.10/24", "10.0.0.254/24"]'), machine())
 
-    def step(client: str) -> object:
-        return cuts_session(plan, machine(), {"SSH_CONNECTION": f"{client} 5 10.0.0.11 22"})
+    def cut(plan: Plan, client: str) -> str:
+        step = cuts_session(plan.steps, machine(), f"{client} 5 10.0.0.11 22")
+        return "" if step is None else " ".join(step.command[3:5])
 
-    assert step("203.0.113.9") is plan.steps[0]
-    assert step("10.0.0.7") is None
-    assert cuts_session(plan, machine(), {}) is None
+    assert cut(two, "203.0.113.9") == "replace default"
+    assert cut(two, "10.0.0.7") == ""
+    assert cut(two, "2001:db8::1") == ""  # an IPv4 route is no way to it
+    assert cut(plan, "10.0.0.7") == "del 10.0.0.0/24"
+    assert cut(plan, "10.0.0.254") == ""  # a director stays on the link
+    assert cuts_session(plan.steps, machine(), "") is None
+
+
+def test_taking_back_does_not_cut_the_session_either() -> None:
+    plan = make_plan(settings(DR), machine())
+
+    assert undo_cuts_session(plan.steps, machine(), "10.0.0.7 5 10.0.0.10 22") is plan.steps[-1]
+    assert undo_cuts_session(plan.steps, machine(), "10.0.0.7 5 10.0.0.11 22") is None
+
+
+def test_a_session_is_known_behind_sudo(tmp_path: Path) -> None:
+    for process, parent, environment in (
+        ("9", "8", ""),
+        ("8", "7", "A=1\0"),
+        ("7", "1", "SSH_CONNECTION=a 1 b 2\0"),
+    ):
+        (tmp_path / process).mkdir()
+        (tmp_path / process / "stat").write_text(f"{process} (su do) S {parent} 0")
+        (tmp_path / process / "environ").write_text(environment)
+
+    assert own_session(tmp_path / "9", {}) == "a 1 b 2"
+    (tmp_path / "7" / "environ").write_text("")
+    assert own_session(tmp_path / "9", {}) == ""
+
+
+def test_applying_again_leaves_one_way_back(tmp_path: Path) -> None:
+    state = tmp_path / "realserver.json"
+    plan = make_plan(settings(DR), machine())
+    apply(plan.steps, state, Recorder())
+
+    apply(plan.steps, state, Recorder())  # somebody has put everything back meanwhile
+
+    assert len(json.loads(state.read_text())) == len(plan.steps)
 
 
 def test_other_tools_get_their_lines() -> None:
@@ -174,9 +323,22 @@ def test_other_tools_get_their_lines() -> None:
     assert "[Address]\nAddress=10.0.0.10/32\nScope=host\n" in as_networkd(plan)
 
 
+def test_other_tools_know_tunnels_and_routes() -> None:
+    tunnel = as_networkd(make_plan(settings(GUE), machine()))
+    routes = as_networkd(make_plan(settings(ONE_NETWORK, INNER), machine()))
+
+    assert "Kind=fou\n\n[FooOverUDP]\nPort=6080\nEncapsulation=GenericUDPEncapsulation\n" in tunnel
+    assert "Name=tunl0\n\n[Link]\nActivationPolicy=up\n" in tunnel
+    assert "\ntable inet lvsha-mss {" in tunnel
+    assert "Destination=10.0.0.254/32\nScope=link\n" in routes
+    assert "Gateway=10.0.0.254\n" in routes
+    assert "AddPrefixRoute=no\n" in routes
+    assert "up nft 'add table inet lvsha-mss;" in as_interfaces(make_plan(settings(TUN), machine()))
+
+
 def test_the_state_is_plain_json(tmp_path: Path) -> None:
     state = tmp_path / "realserver.json"
 
-    apply(make_plan(settings(DR), machine()), state, Recorder())
+    apply(make_plan(settings(DR), machine()).steps, state, Recorder())
 
     assert json.loads(state.read_text())[0]["what"] == "net.ipv4.conf.all.arp_ignore = 1"
