@@ -112,6 +112,7 @@ def test_bad_text_is_refused_whole_and_the_old_one_runs_on(rig: Rig) -> None:
     assert "state_dir" in problems[1]
     assert beats[0].lost == ()
     assert rig.namespace().run(["ipvsadm", "-Sn"]) == before
+    assert any("the configuration file is refused" in problem for problem in rig.status()["problems"])
     assert rig.events("director.reloaded", since=at) == []
 
 
@@ -132,3 +133,27 @@ def test_time_outs_are_set_and_put_back(rig: Rig) -> None:
 
     without_a_loss(rig)
     assert shown() == before
+
+
+def test_an_alert_tells_of_a_weight_and_of_a_file_that_is_refused(rig: Rig) -> None:
+    told = rig.folder / "told"
+    script = f"echo $LVSHA_TEXT >> {told}"
+    alert = (
+        f'\n[[alert]]\nname = "t"\non = ["weight", "config-refused"]\nexec = ["/bin/sh", "-c", "{script}"]\n'
+    )
+    rig.reloaded(lambda text: text + alert)
+
+    at = rig.reloaded(
+        replaced('"10.0.0.11", weight = 1', '"10.0.0.11", weight = 7'), lambda text: text + alert
+    )
+
+    def delivered() -> set[str]:
+        return {event["told"] for event in rig.events("alert.delivered", since=at)}
+
+    rig.until(lambda: "change.weight" in delivered(), "a weight is told")
+    rig.reload(lambda text: text + "nonsense")
+    rig.until(lambda: "agent.reload_refused" in delivered(), "a refusal is told")
+
+    lines = told.read_text().splitlines()
+    assert "change.weight 10.0.0.11:8000" in lines[0]
+    assert "agent.reload_refused" in lines[-1]
