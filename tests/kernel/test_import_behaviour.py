@@ -1,5 +1,6 @@
 """keepalived and ``lvsha agent`` run the same keepalived.conf: same IPVS table, same addresses."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,13 @@ vrrp_instance VI_1 {
         192.168.200.11/24
         192.168.200.12
     }
+    virtual_routes { 192.168.7.0/24 via 192.168.200.253 dev eth0
+        192.168.8.0/24 src 192.168.200.10 dev eth0 table 9
+    }
+    virtual_rules { from 192.168.9.0/24 table 9
+        fwmark 5 table 9 preference 77
+    }
+    notify_master "/usr/bin/touch FOLDER/master"
 }
 """
 """Priority 255: MASTER at once, in both programs."""
@@ -166,6 +174,19 @@ def addresses() -> list[str]:
     return sorted(word for word in shown.stdout.split()[2:] if not word.startswith("fe80"))
 
 
+def moved() -> list[str]:
+    """Routes and rules without who made them, and without the scope that lvsha gives as ip does."""
+    lines = []
+    for command in (["ip", "-o", "route", "show", "table", "all"], ["ip", "rule", "show"]):
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        lines += [
+            " ".join(re.sub(r"proto \S+|scope link", "", line).split())
+            for line in shown.splitlines()
+            if re.search(r"192\.168\.[789]\.0/24|fwmark", line)
+        ]
+    return sorted(lines)
+
+
 MARKS = {name: str(1001 + number) for number, name in enumerate(CONFIGS)}
 """The port or firewall mark of each."""
 
@@ -194,7 +215,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Rules and addresses of both programs, all configurations in one file."""
     folder = tmp_path_factory.mktemp("import")
     file = folder / "keepalived.conf"
-    file.write_text(OWNER + "".join(CONFIGS.values()))
+    file.write_text(OWNER.replace("FOLDER", str(folder)) + "".join(CONFIGS.values()))
+    told = folder / "master"
     keepalived = ["keepalived", "-n", "-l", "-D", "-f", str(file)]
     for option, pid in (("-p", "main"), ("-r", "vrrp"), ("-c", "checkers")):
         keepalived += [option, str(folder / f"{pid}.pid")]
@@ -204,14 +226,18 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     with fresh_netns(LINKS):
 
         def look() -> list[str]:
-            return [rule for rule in saved() if NUDGE not in rule] + addresses()
+            return [rule for rule in saved() if NUDGE not in rule] + addresses() + moved()
 
         before = look()
         with running(keepalived, folder / "keepalived.log"):
             found["keepalived"] = settled(look, lambda seen: BACKUP_IS_DOWN in seen and len(addresses()) > 3)
+            found["told by keepalived"] = [str(told.exists())]
+            told.unlink(missing_ok=True)
         settled(look, lambda seen: seen == before)
         with running(agent, folder / "lvsha.log"):
             found["lvsha"] = settled(look, lambda seen: seen == found["keepalived"])
+            settled(lambda: [str(told.exists())], lambda seen: seen == ["True"])
+            found["told by lvsha"] = [str(told.exists())]
         found["log"] = (folder / "lvsha.log").read_text().splitlines()
     return found
 
@@ -234,3 +260,13 @@ def test_the_same_rules(name: str, tables: dict[str, list[str]]) -> None:
 def test_the_same_whole_table_and_addresses(tables: dict[str, list[str]]) -> None:
     assert tables["lvsha"] == tables["keepalived"], "\n".join(tables["log"])
     assert "192.168.200.12/32" in tables["lvsha"]
+
+
+def test_the_same_routes_and_rules_move(tables: dict[str, list[str]]) -> None:
+    assert [line for line in tables["lvsha"] if "192.168.7.0" in line]
+    assert [line for line in tables["lvsha"] if line.startswith("77:")]
+    assert [line for line in tables["lvsha"] if line.startswith("16384:")]
+
+
+def test_the_same_script_runs(tables: dict[str, list[str]]) -> None:
+    assert tables["told by lvsha"] == tables["told by keepalived"] == ["True"]

@@ -61,8 +61,8 @@ class Notifies:
         self._notebook.changed(
             statement.place,
             "notify",
-            f"`hook`: gets {self._kind}, the name and MASTER, BACKUP or FAULT as before, but no priority"
-            " and no STOP; killed after hook_timeout, and run again after 5 s if it fails",
+            f"`hook`: gets {self._kind}, the name and MASTER, BACKUP or FAULT as before, INIT for"
+            " STOP, and no priority; killed after hook_timeout, and run again after 5 s if it fails",
         )
 
     def _command(self, statement: Statement) -> list[str]:
