@@ -27,6 +27,7 @@ from lvsha.agent.control import ControlEnd
 from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
+from lvsha.agent.maintenance_dir import MaintenanceDir
 from lvsha.agent.operations import Load, Operations
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.reset_grace import ResetGrace
@@ -105,6 +106,7 @@ class Directord:
         self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
         self.alerts = AlertDesk(self.journal, node=settings.node)
         self.operations = Operations(self, state_dir, load)
+        self.maintenance_dir = MaintenanceDir(self.journal, self.operations)
         self.director.generation = settings.generation
         self.runner: ProbeRunner | ProbeWorkers | None = None
         self._applied: DesiredTable | None = None
@@ -158,6 +160,7 @@ class Directord:
             asyncio.create_task(self.sync.watch()),
             asyncio.create_task(self.reset_grace.run()),
             asyncio.create_task(watch_coverage(self.journal, self._coverage)),
+            asyncio.create_task(self.maintenance_dir.run(lambda: self.settings.agent.maintenance_dir)),
         ]
         if self.relay is not None:
             tasks.append(asyncio.create_task(self.relay.run()))
@@ -248,6 +251,7 @@ class Directord:
         self.trackers.reconfigure(settings.routers)
         self.hooks.reconfigure(settings.routers)
         self.alerts.reconfigure(settings.alerts)
+        self.maintenance_dir.reconsider()
         self.sync.reconfigure(on_private_interface(settings.sync), settings.sysctls)
         if self.relay is not None:
             self.relay.reconfigure(settings.sync)

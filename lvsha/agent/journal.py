@@ -57,6 +57,8 @@ _LEVELS = {
         "checker.check_fell",
         "checker.loop_became_late",
         "checker.quorum_lost",
+        "director.maintenance_dir_unreadable",
+        "director.maintenance_file_refused",
         "director.reload_refused",
         "director.reset_grace_repaired",
         "director.reset_grace_unavailable",

@@ -331,6 +331,14 @@ class Operations:
         await self._keep()
         return {"taken_back": [str(each.kind) for each in standing], **self._named(wanted)}
 
+    def maintained(self) -> Json:
+        """By name of a realserver (or ``service NAME``) in maintenance: the owner of the order."""
+        return {
+            str(each.target).removeprefix("service "): each.owner
+            for each in self._directord.director.overrides
+            if each.kind is OverrideKind.MAINTENANCE and not each.target.is_director
+        }
+
     def _target(self, text: str | None, services: Sequence[str] | None) -> Target:
         """What is meant, if the caller may touch it."""
         if text is None:

@@ -242,6 +242,7 @@ class Daemons:
             state_dir=agent.state_dir,
             on_stop=OnStop(agent.on_stop),
             record_file=agent.record_file,
+            maintenance_dir=agent.maintenance_dir,
             exclusive=agent.exclusive,
             check_workers=agent.check_workers,
             drift_interval=agent.drift_interval,

@@ -1468,6 +1468,13 @@ class Agent(Table):
             " `lvsha sim replay`. Its former life is kept with `.1` behind the name."
         ),
     )
+    maintenance_dir: Directory | None = Field(
+        default=None,
+        description=(
+            "A directory: while a file in it has the name, address or address:port of a realserver (or a"
+            " service's name), that one is in maintenance, as in ldirectord. Looked at every second."
+        ),
+    )
     exclusive: bool = Field(
         default=False,
         description=(

@@ -70,6 +70,8 @@ class AgentSettings:
     on_stop: OnStop = OnStop.REMOVE
     record_file: str | None = None
     """Where vrrpd writes every input of its virtual routers; None: nowhere."""
+    maintenance_dir: str | None = None
+    """Files in it put the realservers of their names into maintenance; None: there is none."""
     exclusive: bool = False
     """True: IPVS services that the file does not name are removed. False: they are left alone."""
     check_workers: int = 0

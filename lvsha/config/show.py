@@ -65,6 +65,7 @@ def single_tables(settings: Settings) -> dict[str, Any]:
             "state_dir": settings.agent.state_dir,
             "on_stop": str(settings.agent.on_stop),
             **({"record_file": settings.agent.record_file} if settings.agent.record_file else {}),
+            **({"maintenance_dir": settings.agent.maintenance_dir} if settings.agent.maintenance_dir else {}),
             "exclusive": settings.agent.exclusive,
             "check_workers": settings.agent.check_workers,
             "drift_interval": duration_text(settings.agent.drift_interval),

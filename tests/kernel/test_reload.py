@@ -157,3 +157,22 @@ def test_an_alert_tells_of_a_weight_and_of_a_file_that_is_refused(rig: Rig) -> N
     lines = told.read_text().splitlines()
     assert "change.weight 10.0.0.11:8000" in lines[0]
     assert "agent.reload_refused" in lines[-1]
+
+
+def test_a_file_in_the_maintenance_directory_takes_a_realserver_out(rig: Rig) -> None:
+    folder = rig.folder / "maintenance"
+    folder.mkdir()
+    rig.reloaded(lambda text: text + f'maintenance_dir = "{folder}"\n')
+
+    def weights() -> set[int]:
+        rows = [row for service in rig.status()["services"] for row in service["destinations"]]
+        return {row["kernel_weight"] for row in rows if row["address"] == "10.0.0.11"}
+
+    (folder / "10.0.0.11").touch()
+    rig.until(lambda: weights() == {0}, "weight 0")
+    owners = {order["owner"] for order in rig.status()["overrides"]}
+    (folder / "10.0.0.11").unlink()
+    rig.until(lambda: weights() == {1}, "the weight is back")
+
+    assert owners == {"maintenance_dir"}
+    assert rig.status()["overrides"] == []
