@@ -57,7 +57,7 @@ CARRIED: Final = {
 _ITSELF = "lvsha needs no setting for it"
 _NO_SNMP = "there is no SNMP and no D-Bus: `lvsha status --json`, /metrics and the API say what they said"
 _MAIL = "lvsha sends no mail: use the alert rules on /metrics, or `lvsha events --follow --json`"
-_STOP = "a hook ends with directord: put it into a drop-in of the unit (ExecStopPost=)"
+_STOP = "put it into a drop-in of the unit (ExecStopPost=); `hook` is told INIT when the agent stops"
 _RUNS_AGAIN = (
     "hook_repeat runs `hook` again while the state lasts: set it, and let the script say MASTER again"
 )
@@ -65,7 +65,7 @@ _FIFO = (
     "there is no FIFO: `lvsha events --follow --json` writes every change, one a line; read that in a unit"
 )
 _SERVER_HOOK = (
-    "realservers and quorums start no program: read `lvsha events --follow --kinds change --json`; to give"
+    "realservers and quorums start no program: read `lvsha events --follow --json`; to give"
     " the addresses away with a lost quorum: [[vrrp]] track = [{ service = NAME }]"
 )
 _FILE_CHECK = (
