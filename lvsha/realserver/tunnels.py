@@ -56,17 +56,32 @@ def tunnel_steps(roles: list[Role], machine: Machine, notes: list[str]) -> list[
             )
         )
         if inner == 4:
-            steps.append(
-                sysctl_step(
-                    setting(4, device, "rp_filter"),
-                    "2",
-                    machine,
-                    "a client's packet comes out of the tunnel, its answer goes elsewhere: strict filters"
-                    " drop it",
-                )
-            )
+            steps += _unfiltered(device, machine)
     steps += _short_segments(roles, machine, notes)
     return list(dict.fromkeys(steps))
+
+
+def _unfiltered(device: str, machine: Machine) -> list[Step]:
+    """A client's packet comes out of the tunnel, its answer goes elsewhere.
+
+    On a device without an address even a loose filter drops it, and the higher of ``all`` and the
+    device counts: so ``all`` hands its value on to every other interface.
+    """
+    names = {place: setting(4, place, "rp_filter") for place in ("all", *sorted(machine.links))}
+    everywhere = machine.sysctls.get(names["all"], "0")
+    steps = []
+    if everywhere != "0":
+        for place in sorted(set(machine.links) - {"lo", *RECEIVERS}):
+            if machine.sysctls.get(names[place], "0") < everywhere:
+                steps.append(
+                    sysctl_step(names[place], everywhere, machine, "as strict as it was, for `all` goes to 0")
+                )
+    reason = "what comes out of a tunnel is answered elsewhere: any filter here drops it"
+    return [
+        *steps,
+        sysctl_step(names["all"], "0", machine, reason),
+        sysctl_step(setting(4, device, "rp_filter"), "0", machine, reason),
+    ]
 
 
 def _receiver(kind: TunnelType, outer: int, inner: int) -> str:

@@ -372,7 +372,12 @@ TUNNELS = [
         lambda f: with_sysctl(f, "net.ipv4.conf.tunl0.rp_filter", "1"),
         ["rp-filter rs1"],
     ),
-    (TunnelType.IPIP, "rs1", lambda f: with_sysctl(f, "net.ipv4.conf.tunl0.rp_filter", "2"), []),
+    (
+        TunnelType.IPIP,
+        "rs1",
+        lambda f: with_sysctl(f, "net.ipv4.conf.tunl0.rp_filter", "2"),
+        ["rp-filter rs1"],
+    ),
     (
         TunnelType.IPIP,
         "lb1",

@@ -30,6 +30,10 @@ realservers = ["10.0.0.11"]
 @pytest.fixture
 def hosts() -> Iterator[dict[str, Namespace]]:
     """A director that holds the address, a realserver and a client on one bridge."""
+    # tunl0 in each namespace, as on a machine of its own.
+    only_first = Path("/proc/sys/net/core/fb_tunnels_only_for_init_net")
+    before = only_first.read_text()
+    only_first.write_text("0")
     names = {"lb1": "10.0.0.1/24", "rs1": "10.0.0.11/24", "client": "10.0.0.100/24"}
     spaces = {name: Namespace(f"real-{name}") for name in names}
     bridge = Namespace("real-bridge")
@@ -50,6 +54,7 @@ def hosts() -> Iterator[dict[str, Namespace]]:
             bridge.batch([f"link set {name} master br0", f"link set {name} up"])
         spaces["lb1"].batch(["address add 10.0.0.10/24 dev eth0"])
         yield spaces
+    only_first.write_text(before)
 
 
 def lvsha(space: Namespace, *arguments: str) -> tuple[int, dict[str, object]]:
@@ -89,3 +94,114 @@ def test_a_realserver_that_answers_arp_is_found(hosts: dict[str, Namespace], tmp
 
     assert status == 1
     assert "lvsha realserver apply" in str(found)
+
+
+TUNNELS = """
+[sync]
+enabled = false
+[directors]
+lb1 = { address = "10.0.0.1" }
+[[vrrp]]
+interface = "eth0"
+vrid = 51
+addresses = ["10.0.0.10/24"]
+[[service]]
+address = "10.0.0.10:80"
+method = "tun"
+realservers = ["10.0.0.11"]
+[[service]]
+address = "10.0.0.10:81"
+method = "tun"
+tunnel = { type = "gre" }
+realservers = ["10.0.0.11"]
+[[service]]
+address = "10.0.0.10:82"
+method = "tun"
+tunnel = { type = "gue", port = 6080 }
+realservers = ["10.0.0.11"]
+"""
+
+NAT = """
+[directors]
+lb1 = { address = "10.0.0.1" }
+[[vrrp]]
+interface = "eth0"
+vrid = 51
+addresses = ["10.0.0.10/24"]
+[[service]]
+address = "10.0.0.10:80"
+method = "nat"
+realservers = ["10.0.0.11:8080"]
+"""
+
+
+_LOOK = """
+ip -4 -o address; ip -4 route | sort; nft list tables; ip fou show; ip -o link | grep -o "^.*gre:"
+sysctl -a 2>/dev/null -r "net.ipv4.(ip_forward|conf.(all|lo|eth0).(arp_|rp_|send_|accept_redirects))"
+"""
+
+
+def settings_of(space: Namespace) -> list[str]:
+    """What a plan may change: addresses, routes, settings, tables."""
+    with space.entered():
+        done = subprocess.run(["sh", "-c", _LOOK], capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "role"),
+    [(TUNNELS, "rs1", "realserver"), (NAT, "rs1", "realserver"), (NAT, "lb1", "director")],
+    ids=["tunnels", "one network", "director"],
+)
+def test_applied_twice_it_does_nothing_and_undone_nothing_is_left(
+    hosts: dict[str, Namespace], tmp_path: Path, text: str, host: str, role: str
+) -> None:
+    file, state = tmp_path / "lvsha.toml", tmp_path / "state.json"
+    file.write_text(text)
+    space = hosts[host]
+    space.run(["sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1"])
+    here = (str(file), "--role", role, "--state", str(state))
+    before = settings_of(space)
+
+    status, first = lvsha(space, "apply", "--yes", *here)
+    assert status == 0, first
+    after = settings_of(space)
+    status, second = lvsha(space, "apply", "--yes", *here)
+
+    assert (status, second) == (0, {"applied": []})
+    assert first["applied"]
+    assert after != before
+    assert lvsha(space, "undo", "--state", str(state))[0] == 0
+    assert settings_of(space) == before
+
+
+def test_a_director_proves_each_path_by_packets(hosts: dict[str, Namespace], tmp_path: Path) -> None:
+    """DR, IP in IP, GRE and GUE, without an IPVS table; then a narrow way, and a realserver taken back."""
+    file, state = tmp_path / "lvsha.toml", tmp_path / "state.json"
+    file.write_text(TUNNELS + CONFIG[CONFIG.index("[[service]]") :].replace(":80", ":83"))
+    lb1, rs1 = hosts["lb1"], hosts["rs1"]
+    rs1.run(["sysctl", "-q", "-w", "net.ipv4.conf.all.rp_filter=1"])
+    asked = (str(file), "--role", "director")
+    assert lvsha(rs1, "apply", "--yes", str(file), "--state", str(state))[0] == 0
+
+    with ExitStack() as stack:
+        with rs1.entered():
+            for port in (80, 81, 82, 83):
+                stack.enter_context(create_server(("0.0.0.0", port)))
+        sound = lvsha(lb1, "check", *asked)
+        rs1.run(["ip", "fou", "del", "port", "6080"])
+        rs1.run(["sysctl", "-q", "-w", "net.ipv4.conf.tunl0.rp_filter=2"])
+        broken = lvsha(lb1, "check", *asked)
+
+    assert (sound[0], wrong(sound[1]["findings"])) == (0, []), json.dumps(sound[1])
+    assert len(wrong(sound[1]["findings"], ok=True)) == 8  # ARP, four answers, three of full size
+    assert broken[0] == 1
+    assert wrong(broken[1]["findings"]) == [
+        "10.0.0.11 answers from 10.0.0.10 port 80, by TUNNEL",
+        "10.0.0.11 answers from 10.0.0.10 port 82, by TUNNEL",
+    ]
+
+
+def wrong(findings: object, *, ok: bool = False) -> list[str]:
+    assert isinstance(findings, list)
+    return [finding["what"] for finding in findings if finding["ok"] is ok]

@@ -70,12 +70,19 @@ def test_ipv6_needs_the_address_alone() -> None:
 
 
 def test_a_tunnel_is_opened_before_the_address() -> None:
-    commands = words(make_plan(settings(TUN), machine()))
+    before = dict(machine().sysctls) | {
+        "net.ipv4.conf.all.rp_filter": "1",
+        "net.ipv4.conf.tunl0.rp_filter": "2",
+    }
 
-    assert commands[:3] == [
+    commands = words(make_plan(settings(TUN), machine(sysctls=before)))
+
+    assert commands[:5] == [
         "modprobe ipip",
         "ip link set tunl0 up",
-        "sysctl -q -w net.ipv4.conf.tunl0.rp_filter=2",
+        "sysctl -q -w net.ipv4.conf.eth0.rp_filter=1",  # strict by itself, before `all` lets go
+        "sysctl -q -w net.ipv4.conf.all.rp_filter=0",
+        "sysctl -q -w net.ipv4.conf.tunl0.rp_filter=0",
     ]
     assert commands[-1] == "ip -4 address replace 10.0.0.10/32 dev lo scope host"
 

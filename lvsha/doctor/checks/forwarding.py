@@ -139,8 +139,10 @@ def _filtered(
     scene: Scene, host: Facts, interface: str, service: VirtualService, *, only_known: bool = False
 ) -> Iterator[Finding]:
     """Whether a client's packet that comes in here would be dropped, for its answer leaves elsewhere."""
-    if interface == "lo" or host.interface_number(interface, "rp_filter") != 1:
-        return
+    value = host.interface_number(interface, "rp_filter")
+    has_address = any(own.interface == interface and own.address.version == 4 for own in host.addresses)
+    if interface == "lo" or value == 0 or (value != 1 and has_address):
+        return  # on a device without an address, as a tunnel's, a loose filter drops as well
     elsewhere = [
         f"{client} by {route.interface}"
         for client in scene.clients
@@ -156,7 +158,7 @@ def _filtered(
         yield Finding(
             kind=catalogue.RP_FILTER,
             host=host.host,
-            evidence=f"packets for {service} come in by {interface}, where rp_filter = 1; answers go to"
+            evidence=f"packets for {service} come in by {interface}, where rp_filter = {value}; answers go to"
             f" {elsewhere[0]} (IPReversePathFilter = {host.reverse_path_drops})",
         )
 
