@@ -153,11 +153,12 @@ def test_each_channel_has_its_own_queue() -> None:
     now = Instant(0)
 
     first = alerts.hear(role("MASTER"), "info", now)
+    meanwhile = alerts.hear(role("BACKUP"), "info", now)
     alerts.on_result("ops", Channel.WEBHOOK, ok=False, answer="500", now=now)
-    alerts.hear(role("BACKUP"), "info", now)
     after_exec = alerts.on_result("ops", Channel.EXEC, ok=True, answer="0", now=now)
 
     assert [each.channel for each in first if isinstance(each, Deliver)] == [Channel.WEBHOOK, Channel.EXEC]
+    assert meanwhile == [], "one is on its way: the next one waits"
     assert [each.message.subject for each in after_exec if isinstance(each, Deliver)] == ["r -> BACKUP"]
 
 

@@ -140,6 +140,13 @@ async def test_a_mail_is_one_message_whatever_stands_in_it() -> None:
     assert '"event": "change.role"' in message.get_content()
 
 
+async def test_a_line_that_begins_with_a_dot_does_not_end_the_mail() -> None:
+    async with smtp_server({}) as (port, _, mails):
+        await tell(alert(mail=mail(port)), Channel.MAIL, {**DOCUMENT, "text": ".hidden"})
+
+    assert message_from_bytes(mails[0], policy=policy.default).get_content().startswith(".hidden\r\n")
+
+
 async def test_a_server_that_refuses_says_why_and_a_password_stays_out_of_it() -> None:
     async with smtp_server({"AUTH": "535 no, SECRET"}) as (port, _, mails):
         settings = alert(mail=mail(port, user="u", password="SECRET"))
