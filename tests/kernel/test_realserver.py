@@ -137,7 +137,9 @@ realservers = ["10.0.0.11:8080"]
 
 _LOOK = """
 ip -4 -o address; ip -4 route | sort; nft list tables; ip fou show; ip -o link | grep -o "^.*gre:"
-sysctl -a 2>/dev/null -r "net.ipv4.(ip_forward|conf.(all|lo|eth0).(arp_|rp_|send_|accept_redirects))"
+cd /proc/sys/net/ipv4
+grep . ip_forward conf/all/arp_* conf/*/rp_filter conf/*/send_redirects conf/*/accept_redirects
+grep . conf/lo/arp_* conf/eth0/arp_*
 """
 
 
