@@ -56,7 +56,7 @@ CARRIED: Final = {
 
 _ITSELF = "lvsha needs no setting for it"
 _NO_SNMP = "there is no SNMP and no D-Bus: `lvsha status --json`, /metrics and the API say what they said"
-_MAIL = "lvsha sends no mail: use the alert rules on /metrics, or `lvsha events --follow --json`"
+_MAIL = "write an [[alert]] with `mail`, `webhook` or `exec`: docs/how-to/get-alerts.md"
 _STOP = "put it into a drop-in of the unit (ExecStopPost=); `hook` is told INIT when the agent stops"
 _RUNS_AGAIN = (
     "hook_repeat runs `hook` again while the state lasts: set it, and let the script say MASTER again"

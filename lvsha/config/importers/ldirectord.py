@@ -38,7 +38,7 @@ SERVICE_OF_PORT: Final = {
 
 _METHODS: Final = {"gate": "dr", "masq": "nat", "ipip": "tun"}
 _PROTOCOLS: Final = ("tcp", "udp", "sctp", "fwm")
-_MAIL: Final = "lvsha sends no mail: use the alert rules on /metrics, or `lvsha events --follow --json`"
+_MAIL: Final = "write an [[alert]] with `mail`, `webhook` or `exec`: docs/how-to/get-alerts.md"
 _ITSELF: Final = "lvsha needs no setting for it"
 _GLOBAL_REASONS: Final = {
     **dict.fromkeys(
@@ -52,7 +52,6 @@ _GLOBAL_REASONS: Final = {
     "autoreload": ("`systemctl reload lvsha-directord` reloads; a bad file changes nothing", False),
     "callback": ("copy the file to the peer yourself, then reload there", True),
     "execute": ("convert that file too, and append its services", True),
-    "maintenancedir": ('use a check of type "file" on a file of the realserver, or weight 0', True),
     "fallbackcommand": (
         "no script is run: `sorry` stands in, and `lvsha events --follow --json` says when",
         True,
@@ -66,7 +65,7 @@ _KNOWN: Final = frozenset(
         *("virtual", "virtual6", "real", "real6", "fallback", "fallback6", "checktype", "service"),
         *("checkcommand", "checkport", "request", "receive", "httpmethod", "virtualhost", "login", "passwd"),
         *("database", "secret", "load", "scheduler", "persistent", "netmask", "protocol", "quiescent"),
-        *("cleanstop", "ops", "schedflags", "monitorfile"),
+        *("cleanstop", "ops", "schedflags", "monitorfile", "maintenancedir"),
     }
 )
 
@@ -115,8 +114,13 @@ def convert_ldirectord(name: str, text: str, reader: Reader) -> Imported:
             notebook.take()
             options[key] = (value, place)
     blocks = [Block(header="sync", table={"enabled": False}, many=False, notes=(_ALONE,))]
+    agent: dict[str, Any] = {}
     if options.get("cleanstop", ("yes", None))[0] == "no":
-        blocks.append(Block(header="agent", table={"on_stop": "keep"}, many=False))
+        agent["on_stop"] = "keep"
+    if "maintenancedir" in options:
+        agent["maintenance_dir"] = options["maintenancedir"][0]
+    if agent:
+        blocks.append(Block(header="agent", table=agent, many=False))
     said: set[Place] = set()
     for virtual in virtuals:
         blocks += _Converter(virtual, notebook, reader, said).blocks()

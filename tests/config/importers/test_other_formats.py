@@ -126,6 +126,15 @@ def test_connects_between_negotiations_of_ldirectord(service: str, plain: int) -
     assert (str(check.kind), check.plain_connects) == (service, plain)
 
 
+def test_maintenance_directory_of_ldirectord_is_kept() -> None:
+    agent = settings(
+        "ldirectord", f"maintenancedir = /etc/ha.d/maintenance\ncleanstop = no\n{LDIRECTORD}"
+    ).agent
+
+    assert str(agent.maintenance_dir) == "/etc/ha.d/maintenance"
+    assert str(agent.on_stop) == "keep"
+
+
 def test_radius_of_ldirectord_asks_as_its_user() -> None:
     text = (
         "virtual=10.0.0.1:1812\n real=10.0.0.2:1812 masq\n service=radius\n protocol=udp\n"
