@@ -26,7 +26,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-from lvsha.checker.lag import CREDIT_LIMIT, LagMeter
+from lvsha.checker.lag import CREDIT_LIMIT, NOTICEABLE, LagMeter
 from lvsha.checker.probes.dialogue import Dialogue, Step, Verdict
 from lvsha.checker.result import ProbeResult, Reason, Timings
 from lvsha.checker.settings import TlsOptions
@@ -216,6 +216,7 @@ class Probe:
         "lag_at_start",
         "prepared",
         "started",
+        "was_given_time",
     )
 
     def __init__(self, engine: Engine, check_id: str, prepared: Prepared, done: Done) -> None:
@@ -225,6 +226,7 @@ class Probe:
         self.done = done
         self.bucket = 0
         self.is_over = False
+        self.was_given_time = False
         self.lag_at_start = engine.meter.total
         self.started = engine.clock()
 
@@ -243,10 +245,19 @@ class Probe:
     def timings(self, total: int) -> Timings:
         return Timings(total=total)
 
+    @property
+    def missed(self) -> int:
+        """For how long the other side has waited for us, in nanoseconds: its time-out is longer by that."""
+        return self.engine.meter.total - self.lag_at_start
+
     def on_expired(self, now: Instant) -> None:
         timeout = self.prepared.settings.timeout
-        credit = min(self.engine.meter.total - self.lag_at_start, CREDIT_LIMIT * timeout)
-        due = Instant(self.started + timeout + credit)
+        due = Instant(self.started + timeout + min(self.missed, CREDIT_LIMIT * timeout))
+        late = now - self.bucket * TICK
+        if due <= now and late >= NOTICEABLE and not self.was_given_time:
+            # The whole machine may have stood still: what came meanwhile is read before time runs out again.
+            self.was_given_time = True
+            due = Instant(now + min(late, timeout))
         if due > now:
             self.engine.put(self, due)
             return
@@ -341,6 +352,11 @@ class StreamProbe(Probe):
             opened.close()
         self._tls = None
         self._queue = b""
+
+    @property
+    def missed(self) -> int:
+        # Nobody waits for us before the connection is there, and its answer waits in the kernel.
+        return super().missed if self._is_connected else 0
 
     def timings(self, total: int) -> Timings:
         return Timings(total, self._connected_at, self._tls_at, self._first_byte_at)
