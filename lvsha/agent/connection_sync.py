@@ -35,6 +35,7 @@ from lvsha.io.relay_keys import read_keyring
 from lvsha.io.relay_socket import RelaySocket
 from lvsha.io.sync_capture import SyncCapture
 from lvsha.ipvs.model import ServiceKey, Table
+from lvsha.sync.conn_entry import vaddr_of, with_timeout
 from lvsha.sync.conn_table import TableRow
 from lvsha.sync.mirror import Mirror, is_nudge
 from lvsha.sync.relay import Relay
@@ -50,7 +51,7 @@ from lvsha.sync.relay_outputs import (
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.resync import Installer, Token
 from lvsha.sync.settings import SyncSettings, Transport
-from lvsha.sync.store import Held, Store, vaddr_of, with_timeout
+from lvsha.sync.store import Held, Store
 from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.names import protocol_name
 from lvsha.wire.ipvs_sync.records import SyncConn

@@ -19,9 +19,8 @@ from lvsha.core.instant import MILLISECOND
 from lvsha.ipvs.model import (
     Timeouts,
 )
-from lvsha.sync.relay_settings import MAX_PEERS, RelayPeer, RelaySettings
+from lvsha.sync.relay_settings import MAX_PEERS, RelayPeer, RelaySettings, director_id
 from lvsha.sync.settings import SyncSettings, Transport
-from lvsha.sync.store import director_id
 
 SYNC_MAXLEN_SAFE = 9223
 """Above it the kernel's 8-bit count of entries overflows and entries are lost without a word."""

@@ -11,7 +11,8 @@ from ipaddress import ip_address
 
 from lvsha.core.addr import AF_INET, AF_INET6
 from lvsha.ipvs.model import ServiceKey
-from lvsha.sync.store import Store, vaddr_of
+from lvsha.sync.conn_entry import vaddr_of
+from lvsha.sync.store import Store
 
 NO_SERVICE = "(no service)"
 """Of connections whose service was removed, or that are passive data connections of FTP."""

@@ -30,11 +30,12 @@ from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant, to_sec
 from lvsha.core.machine import Output
 from lvsha.sim.network import CALM, Weather
 from lvsha.sim.world import World
+from lvsha.sync.conn_entry import key_of, normalize, vaddr_of
 from lvsha.sync.relay import Relay
 from lvsha.sync.relay_outputs import Install, InstallEntries, RowsEnded, SendDatagram
-from lvsha.sync.relay_settings import RELAY_PORT, RelayPeer, RelaySettings
+from lvsha.sync.relay_settings import RELAY_PORT, RelayPeer, RelaySettings, director_id
 from lvsha.sync.relay_window import MAX_WAITING, WINDOW
-from lvsha.sync.store import Store, director_id, key_of, normalize, vaddr_of
+from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.names import ConnFlag, Protocol, TcpState
 from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import encode_entry
@@ -344,7 +345,7 @@ class _Life:
         epoch, sequence = int.from_bytes(data[16:24], "big"), int.from_bytes(data[24:32], "big")
         sender = int.from_bytes(data[8:12], "big")
         session = target.relay._sessions[sender]
-        return epoch != session.their_epoch or not session.window.is_new(sequence)
+        return epoch != session.life.theirs or not session.window.is_new(sequence)
 
     # Living
 
@@ -447,7 +448,7 @@ class _Life:
             for session in node.relay._sessions.values():
                 if session.window.waiting > MAX_WAITING or len(session.window) > WINDOW + 1:
                     raise Broken(f"{node.name}: the receive window of {session.peer.name} overflows")
-                if len(session._send_window.flights) > MAX_WAITING:
+                if len(session.outflow.window.flights) > MAX_WAITING:
                     raise Broken(f"{node.name}: too much in flight to {session.peer.name}")
 
     def _versions(self, node: _Node, ending: set[bytes]) -> dict[bytes, Version]:

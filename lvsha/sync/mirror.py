@@ -23,8 +23,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from lvsha.core.instant import SECOND, Instant
+from lvsha.sync.conn_entry import key_of, normalize
 from lvsha.sync.nudge import NUDGE_SERVICE
-from lvsha.sync.store import Held, Store, key_of, normalize
+from lvsha.sync.store import Held, Store
 from lvsha.wire.ipvs_sync.v1 import HEADER_SIZE, INET_SIZE, SIZE_MASK
 
 DEFAULT_WINDOW: Final = 10 * SECOND

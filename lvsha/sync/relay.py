@@ -71,7 +71,7 @@ class Relay:
                 )
                 session.own_readiness = self.readiness
                 self._sessions[director] = session
-            session.peer, session.settings = peer, settings
+            session.peer, session.outflow.settings = peer, settings
         self._narrow.clear()
         return outputs + self._due(now)
 
@@ -190,10 +190,10 @@ class Relay:
             raise DecodeError(DropReason.WRONG_RECEIVER, f"for director {header.receiver:#010x}")
         if header.key_id not in self._keys.keyring:
             raise DecodeError(DropReason.UNKNOWN_KEY, f"key id {header.key_id.hex()}")
-        if header.epoch == session.their_epoch:
+        if header.epoch == session.life.theirs:
             if not session.window.is_new(header.sequence):
                 raise DecodeError(DropReason.REPLAYED, f"sequence {header.sequence}")
-        elif not session.allows_unknown(now):
+        elif not session.life.allows_unknown(now):
             raise DecodeError(DropReason.FLOODED)
         return session
 

@@ -1,6 +1,7 @@
 """What an operator may say about the relay. Defaults carry their reason."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
@@ -12,13 +13,18 @@ DATAGRAM_MOST = 65_507
 MAX_PEERS = 16
 
 
+def director_id(name: str) -> int:
+    """The number of a director on the wire; not 0."""
+    return int.from_bytes(sha256(name.encode()).digest()[:4], "big") or 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayPeer:
     """Another director."""
 
     name: str
     director: int
-    """``sync.store.director_id(name)``."""
+    """``director_id(name)``."""
     address: Address
     port: int = RELAY_PORT
 

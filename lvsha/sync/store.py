@@ -20,18 +20,16 @@ Source: ``proto/lvsha_relay_v1.md`` sections 6 and 9.
 
 import heapq
 import struct
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after
-from lvsha.wire.ipvs_sync import options as tlv
-from lvsha.wire.ipvs_sync import v1
-from lvsha.wire.ipvs_sync.names import ConnFlag
+from lvsha.sync.conn_entry import key_of, normalize, timeout_s, vaddr_of
+from lvsha.sync.key_queue import Waiting
 from lvsha.wire.relay import BUCKETS, Record
 
 DEFAULT_LIMIT: Final = 1_000_000
@@ -46,49 +44,7 @@ SEED_GENERATION: Final = 1
 
 _TERM_SHIFT: Final = 32
 _MASK64: Final = (1 << 64) - 1
-_TEMPLATE: Final = ConnFlag.TEMPLATE >> 8
-_LOCAL_FLAGS: Final = ConnFlag.SYNC | ConnFlag.HASHED | ConnFlag.NFCT
-"""What an entry says about its sender and not about the connection."""
-_FLAGS: Final = struct.Struct(">L")
 _VERSION: Final = struct.Struct(">QL")
-
-
-def director_id(name: str) -> int:
-    """The number of a director on the wire; not 0."""
-    return int.from_bytes(sha256(name.encode()).digest()[:4], "big") or 1
-
-
-def key_of(entry: bytes) -> bytes:
-    """What makes an entry the same connection as another: see ``proto`` section 6."""
-    inet6, template = entry[0] & 1, entry[6] & _TEMPLATE
-    key = bytes((inet6 | template,)) + entry[1:2] + entry[10:14] + (entry[24:56] if inet6 else entry[24:32])
-    if template and len(entry) > (v1.INET6_SIZE if inet6 else v1.INET_SIZE):
-        options = entry[v1.INET6_SIZE if inet6 else v1.INET_SIZE :]
-        key += tlv.first_option(options, tlv.PE_DATA) or b""
-    return key
-
-
-def normalize(entry: bytes) -> bytes:
-    """Without the flags that say something about the sender's row only: as the store holds it."""
-    (flags,) = _FLAGS.unpack_from(entry, 4)
-    if flags & _LOCAL_FLAGS:
-        return entry[:4] + _FLAGS.pack(flags & ~_LOCAL_FLAGS) + entry[8:]
-    return entry
-
-
-def vaddr_of(key: bytes) -> bytes:
-    """The virtual address, 4 or 16 bytes; a fwmark template's: the mark, and zeros."""
-    return key[22:38] if key[0] & 1 else key[10:14]
-
-
-def timeout_s(entry: bytes) -> int:
-    """What the entry says of its state's time-out."""
-    return int.from_bytes(entry[20:24], "big")
-
-
-def with_timeout(entry: bytes, timeout_s: int) -> bytes:
-    """The same entry, another time-out."""
-    return entry[:20] + timeout_s.to_bytes(4, "big") + entry[24:]
 
 
 class Held:
@@ -129,67 +85,6 @@ class Tombstone(NamedTuple):
     origin: int
     entry: bytes
     forget: Instant
-
-
-class KeyQueue:
-    """Keys in the order in which they came, each once, and since when."""
-
-    __slots__ = ("_order", "_since")
-
-    def __init__(self) -> None:
-        self._since: dict[bytes, Instant] = {}
-        # A plain dict would do, but taking from its front walks over everything taken before.
-        self._order: deque[bytes] = deque()
-
-    def __len__(self) -> int:
-        return len(self._since)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._since
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._since)
-
-    def add(self, key: bytes, since: Instant) -> None:
-        """Nothing happens to a key that is in already."""
-        if key not in self._since:
-            self._since[key] = since
-            self._order.append(key)
-            if len(self._order) > 2 * len(self._since) + 64:
-                self._order = deque(key for key in dict.fromkeys(self._order) if key in self._since)
-
-    def discard(self, key: bytes) -> None:
-        self._since.pop(key, None)
-
-    def pop(self) -> tuple[bytes, Instant]:
-        """The first key, and since when it is in; the queue must not be empty."""
-        while True:
-            key = self._order.popleft()
-            since = self._since.pop(key, None)
-            if since is not None:
-                return key, since
-
-    @property
-    def oldest(self) -> Instant | None:
-        """Since when the first key is in."""
-        while self._order and self._order[0] not in self._since:
-            self._order.popleft()
-        return self._since[self._order[0]] if self._order else None
-
-
-@dataclass(slots=True)
-class Waiting:
-    """What one connected peer has not got yet."""
-
-    fresh: KeyQueue = field(default_factory=KeyQueue)
-    """Keys that changed: sent before the others."""
-    bulk: KeyQueue = field(default_factory=KeyQueue)
-    """Keys of a resync, or found missing."""
-    missing: set[bytes] = field(default_factory=set)
-    """Keys of which it has no copy at all, as far as we know."""
-
-    def __len__(self) -> int:
-        return len(self.fresh) + len(self.bulk)
 
 
 class Verdict(StrEnum):

@@ -22,8 +22,8 @@ from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
 from lvsha.sync.relay import Relay
 from lvsha.sync.relay_outputs import InstallEntries, SendDatagram
-from lvsha.sync.relay_settings import RelayPeer, RelaySettings
-from lvsha.sync.store import Store, director_id
+from lvsha.sync.relay_settings import RelayPeer, RelaySettings, director_id
+from lvsha.sync.store import Store
 from lvsha.wire.relay import decode_envelope, encode_entries, pack_record
 from lvsha.wire.relay_seal import FrameHeader, FrameKeys, Keyring, decode_header
 

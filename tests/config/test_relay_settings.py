@@ -13,8 +13,8 @@ from lvsha.config.settings import Settings
 from lvsha.config.show import document, to_toml
 from lvsha.core.errors import ConfigErrors
 from lvsha.io.relay_keys import read_keyring
+from lvsha.sync.relay_settings import director_id
 from lvsha.sync.settings import SyncSettings, Transport
-from lvsha.sync.store import director_id
 
 ONE, OTHER = b64encode(bytes(range(32))).decode(), b64encode(bytes(range(100, 132))).decode()
 DIRECTORS = """

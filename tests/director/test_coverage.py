@@ -9,7 +9,8 @@ from lvsha.core.addr import AF_INET
 from lvsha.core.instant import Instant
 from lvsha.director.coverage import NO_SERVICE, by_service
 from lvsha.ipvs.model import ServiceKey
-from lvsha.sync.store import Store, key_of
+from lvsha.sync.conn_entry import key_of
+from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.names import ConnFlag
 from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import encode_entry

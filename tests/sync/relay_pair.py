@@ -7,8 +7,8 @@ from lvsha.core.instant import MILLISECOND, Instant
 from lvsha.core.machine import Event, Output
 from lvsha.sync.relay import Relay
 from lvsha.sync.relay_outputs import Install, InstallEntries, PeerView, SendDatagram
-from lvsha.sync.relay_settings import RelayPeer, RelaySettings
-from lvsha.sync.store import Store, director_id
+from lvsha.sync.relay_settings import RelayPeer, RelaySettings, director_id
+from lvsha.sync.store import Store
 from lvsha.wire.relay_seal import Keyring
 
 A, B = director_id("a"), director_id("b")

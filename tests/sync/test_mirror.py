@@ -3,9 +3,10 @@
 from ipaddress import IPv4Address
 
 from lvsha.core.instant import SECOND, Instant, after
+from lvsha.sync.conn_entry import key_of
 from lvsha.sync.mirror import Mirror
 from lvsha.sync.nudge import NUDGE_CLIENT, NUDGE_SERVER, NUDGE_SERVICE
-from lvsha.sync.store import Store, key_of
+from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.names import ConnFlag, TcpState
 from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import encode_entry, encode_message

@@ -6,6 +6,7 @@ import pytest
 
 from lvsha.core.errors import DropReason
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
+from lvsha.sync.conn_entry import key_of, timeout_s
 from lvsha.sync.relay_outputs import (
     BarrierReached,
     PathTooNarrow,
@@ -15,7 +16,7 @@ from lvsha.sync.relay_outputs import (
     StoreFull,
 )
 from lvsha.sync.relay_window import MAX_WAITING, WINDOW
-from lvsha.sync.store import Store, key_of, timeout_s
+from lvsha.sync.store import Store
 from lvsha.wire.relay import Readiness
 from lvsha.wire.relay_seal import Keyring
 from tests.sync.relay_pair import ONE, OTHER, A, B, Pair, entry
@@ -160,7 +161,7 @@ def test_a_frame_that_the_window_left_behind_is_sent_again() -> None:
     pair.observe(A, entry(1))
     pair.run(10 * MILLISECOND)
     session = pair.relays[A]._sessions[B]
-    session._sequence += WINDOW
+    session.outflow.sequence += WINDOW
     pair.is_installing = True
     pair.run(SECOND)
 

@@ -3,9 +3,10 @@
 from ipaddress import IPv4Address
 
 from lvsha.core.instant import SECOND, Instant
+from lvsha.sync.conn_entry import key_of
 from lvsha.sync.relay_outputs import Install
 from lvsha.sync.resync import BATCH_ENTRIES, Batch, Installer, deletion
-from lvsha.sync.store import Store, key_of
+from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.names import ConnFlag, TcpState
 from lvsha.wire.ipvs_sync.records import SyncConn

@@ -6,17 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
-from lvsha.sync.store import (
-    TOMBSTONE_LIFETIME,
-    KeyQueue,
-    Store,
-    Verdict,
-    Waiting,
-    director_id,
-    key_of,
-    normalize,
-    vaddr_of,
-)
+from lvsha.sync.conn_entry import key_of, normalize, vaddr_of
+from lvsha.sync.key_queue import KeyQueue, Waiting
+from lvsha.sync.relay_settings import director_id
+from lvsha.sync.store import TOMBSTONE_LIFETIME, Store, Verdict
 from lvsha.wire.relay import Record
 
 NOW = Instant(10 * SECOND)

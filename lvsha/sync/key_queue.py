@@ -1,0 +1,68 @@
+"""What a peer of the relay has not got yet, as keys of connections."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lvsha.core.instant import Instant
+
+
+class KeyQueue:
+    """Keys in the order in which they came, each once, and since when."""
+
+    __slots__ = ("_order", "_since")
+
+    def __init__(self) -> None:
+        self._since: dict[bytes, Instant] = {}
+        # A plain dict would do, but taking from its front walks over everything taken before.
+        self._order: deque[bytes] = deque()
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._since
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._since)
+
+    def add(self, key: bytes, since: Instant) -> None:
+        """Nothing happens to a key that is in already."""
+        if key not in self._since:
+            self._since[key] = since
+            self._order.append(key)
+            if len(self._order) > 2 * len(self._since) + 64:
+                self._order = deque(key for key in dict.fromkeys(self._order) if key in self._since)
+
+    def discard(self, key: bytes) -> None:
+        self._since.pop(key, None)
+
+    def pop(self) -> tuple[bytes, Instant]:
+        """The first key, and since when it is in; the queue must not be empty."""
+        while True:
+            key = self._order.popleft()
+            since = self._since.pop(key, None)
+            if since is not None:
+                return key, since
+
+    @property
+    def oldest(self) -> Instant | None:
+        """Since when the first key is in."""
+        while self._order and self._order[0] not in self._since:
+            self._order.popleft()
+        return self._since[self._order[0]] if self._order else None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What one connected peer has not got yet."""
+
+    fresh: KeyQueue = field(default_factory=KeyQueue)
+    """Keys that changed: sent before the others."""
+    bulk: KeyQueue = field(default_factory=KeyQueue)
+    """Keys of a resync, or found missing."""
+    missing: set[bytes] = field(default_factory=set)
+    """Keys of which it has no copy at all, as far as we know."""
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.bulk)
