@@ -32,6 +32,7 @@ from lvsha.core.machine import Action, Output
 from lvsha.director.desired import desired_table
 from lvsha.director.drain import Count, Drains, DrainView, Phase
 from lvsha.director.overrides import (
+    Ended,
     Override,
     OverrideKind,
     Overrides,
@@ -79,7 +80,7 @@ class Director:
         """Whether ``_next_pool`` is what the pools say now."""
         self._next_pool: Instant | None = None
         self._found = actual
-        self.overrides = Overrides()
+        self.overrides = Overrides(settings.node)
         self._drains = Drains()
         self._ordered: dict[Place, tuple[Override, ...]] = {}
         """Who is named by an override, and by which."""
@@ -93,6 +94,7 @@ class Director:
         at: float = 0.0,
         overrides: Iterable[Override] = (),
         ended: Mapping[Place, Phase] | None = None,
+        over: Iterable[Ended] = (),
     ) -> list[Output]:
         """Begin: pools stand, checks are spread over their first interval.
 
@@ -100,9 +102,10 @@ class Director:
             at: the wall clock, seconds since 1970.
             overrides: those that stood when the last process ended.
             ended: the drains that had ended then.
+            over: the orders that were over, as far as they were remembered.
         """
         found, self._found = self._found, {}
-        expired = self.overrides.load(overrides, now, at=at)
+        expired = self.overrides.load(overrides, now, at=at, ended=over)
         outputs = self._take(now, found, ended=ended)
         return [*expired, *outputs]
 
@@ -133,6 +136,10 @@ class Director:
     ) -> list[Output]:
         """End an operator's orders of these kinds on this target."""
         return self._after_orders(self.overrides.remove(kinds, target, owner=owner, reason=reason), now)
+
+    def merge(self, records: Iterable[Override | Ended], now: Instant, *, at: float) -> list[Output]:
+        """Take the orders that another director has taken."""
+        return self._after_orders(self.overrides.merge(records, now, at=at), now)
 
     def on_table(self, table: Table, now: Instant, *, forwards: bool) -> list[Output]:
         """The kernel's table as it is: drains count their connections in it.

@@ -13,8 +13,14 @@ The rule of the weight in force, in one place:
 
 So the weight in force is min(what health leaves of the base, 0 if ordered out): an order
 never brings a dead realserver back, and health never ends an order.
+
+Orders about realservers hold on every director. Each has a stamp, a Lamport count and the
+node that took it; for one kind and target the larger stamp wins wherever two meet, and an
+order that is over is remembered with a stamp too (``Ended``), so that it does not return from a
+director that had not heard. Source: ``proto/lvsha_relay_v1.md`` section 11.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -30,6 +36,10 @@ LIMIT = 1000
 """Overrides at once; one more is refused."""
 TEXT_LIMIT = 200
 """Characters of an owner or a reason that are kept."""
+ENDED_LIMIT = 1000
+"""Orders that are over and remembered; those with the smallest stamps are forgotten."""
+VERSION_LIMIT = 1 << 53
+"""A count is below this: JSON carries it whole."""
 
 
 class OverrideRefused(LvshaError):
@@ -99,11 +109,43 @@ class Override:
     """When it ends by itself; None: never."""
     deadline_at: float | None = None
     """Of a DRAIN: when what is left is cut off; None: never."""
+    version: int = 0
+    """Lamport count of when it was ordered; 0: before there were any."""
 
     @property
-    def key(self) -> tuple[OverrideKind, Target]:
+    def key(self) -> "Key":
         """One of a kind per target; another takes its place."""
         return (self.kind, self.target)
+
+    @property
+    def stamp(self) -> "Stamp":
+        return (self.version, self.node, False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An order that is over: taken back, or expired."""
+
+    kind: OverrideKind
+    target: Target
+    version: int
+    node: str
+    owner: str = ""
+    """Who took it back; empty: it has expired."""
+    reason: str = ""
+
+    @property
+    def key(self) -> "Key":
+        return (self.kind, self.target)
+
+    @property
+    def stamp(self) -> "Stamp":
+        return (self.version, self.node, True)
+
+
+Key = tuple[OverrideKind, Target]
+Stamp = tuple[int, str, bool]
+"""Count, node, whether it is over: with equal counts of one node, the end wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +214,15 @@ def find_target(text: str, services: Sequence[ServiceSettings]) -> Target:
 class Overrides:
     """The orders that stand. ``on_deadline`` ends those whose time is over."""
 
-    def __init__(self) -> None:
-        self._standing: dict[tuple[OverrideKind, Target], Override] = {}
-        self._ends: dict[tuple[OverrideKind, Target], Instant] = {}
-        self._cuts: dict[tuple[OverrideKind, Target], Instant] = {}
+    def __init__(self, node: str = "") -> None:
+        """``node``: who this director is."""
+        self._node = node
+        self._count = 0
+        """The largest that was seen."""
+        self._standing: dict[Key, Override] = {}
+        self._ended: dict[Key, Ended] = {}
+        self._ends: dict[Key, Instant] = {}
+        self._cuts: dict[Key, Instant] = {}
         """The deadlines of drains. Instants, so that a wall clock that is set cuts nothing."""
 
     def __iter__(self) -> Iterator[Override]:
@@ -186,9 +233,15 @@ class Overrides:
 
     # Inputs
 
-    def load(self, overrides: Iterable[Override], now: Instant, *, at: float) -> list[Output]:
+    def load(
+        self, overrides: Iterable[Override], now: Instant, *, at: float, ended: Iterable[Ended] = ()
+    ) -> list[Output]:
         """What stood when the last process ended; ``at``: the wall clock now."""
+        for end in ended:
+            self._bury(end)
         for override in list(overrides)[:LIMIT]:
+            if not override.version:
+                override = replace(override, version=self._next(), node=override.node or self._node)
             self._keep(override, now, at)
         return self.on_deadline(now)
 
@@ -204,7 +257,12 @@ class Overrides:
         if problem:
             raise OverrideRefused(problem)
         override = replace(
-            override, owner=override.owner[:TEXT_LIMIT], reason=override.reason[:TEXT_LIMIT], set_at=at
+            override,
+            owner=override.owner[:TEXT_LIMIT],
+            reason=override.reason[:TEXT_LIMIT],
+            set_at=at,
+            version=self._next(),
+            node=override.node or self._node,
         )
         self._keep(override, now, at)
         return [OverrideSet(override)]
@@ -219,8 +277,45 @@ class Overrides:
             self._ends.pop((kind, target), None)
             self._cuts.pop((kind, target), None)
             if override is not None:
-                outputs.append(OverrideRemoved(override, owner[:TEXT_LIMIT], reason[:TEXT_LIMIT]))
+                owner, reason = owner[:TEXT_LIMIT], reason[:TEXT_LIMIT]
+                self._bury(
+                    Ended(
+                        kind=kind,
+                        target=target,
+                        version=self._next(),
+                        node=self._node,
+                        owner=owner,
+                        reason=reason,
+                    )
+                )
+                outputs.append(OverrideRemoved(override, owner, reason))
         return outputs
+
+    def merge(self, records: Iterable[Override | Ended], now: Instant, *, at: float) -> list[Output]:
+        """What another director knows: taken where its stamp is larger than ours.
+
+        What is no order of ours to take (of one director, senseless, one too many) is passed over.
+        """
+        outputs: list[Output] = []
+        for record in records:
+            mine = self._standing.get(record.key) or self._ended.get(record.key)
+            if record.target.is_director or not 0 < record.version < VERSION_LIMIT:
+                continue
+            self._count = max(self._count, record.version)
+            if mine is not None and mine.stamp >= record.stamp:
+                continue
+            before = self._standing.get(record.key)
+            if isinstance(record, Ended):
+                self._forget(record.key)
+                self._bury(record)
+                if before is not None and record.owner:
+                    outputs.append(OverrideRemoved(before, record.owner, record.reason))
+                elif before is not None:
+                    outputs.append(OverrideExpired(before))
+            elif not _problem(record) and (before is not None or len(self._standing) < LIMIT):
+                self._keep(record, now, at)
+                outputs.append(OverrideSet(record))
+        return outputs + self.on_deadline(now)
 
     @property
     def deadline(self) -> Instant | None:
@@ -230,10 +325,32 @@ class Overrides:
         over = [key for key, end in self._ends.items() if end <= now]
         outputs: list[Output] = []
         for key in over:
-            del self._ends[key]
-            self._cuts.pop(key, None)
-            outputs.append(OverrideExpired(self._standing.pop(key)))
+            override = self._standing[key]
+            self._forget(key)
+            # With the stamp that it had: who orders it anew meanwhile, elsewhere, is newer.
+            self._bury(
+                Ended(
+                    kind=override.kind, target=override.target, version=override.version, node=override.node
+                )
+            )
+            outputs.append(OverrideExpired(override))
         return outputs
+
+    # What other directors have to know
+
+    def shared(self) -> tuple[Override | Ended, ...]:
+        """All that holds on every director, and what is over."""
+        return (*(each for each in self if not each.target.is_director), *self._ended.values())
+
+    @property
+    def ended(self) -> tuple[Ended, ...]:
+        return tuple(self._ended.values())
+
+    @property
+    def digest(self) -> int:
+        """64 bits of all stamps: directors of equal digests have the same orders."""
+        lines = sorted(f"{each.kind} {each.target!r} {each.stamp}" for each in self.shared())
+        return int.from_bytes(hashlib.blake2b("\n".join(lines).encode(), digest_size=8).digest(), "big")
 
     # What follows from them
 
@@ -269,11 +386,28 @@ class Overrides:
         """When a drain's rest is cut off; None: never."""
         return self._cuts.get(override.key)
 
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _forget(self, key: Key) -> None:
+        self._standing.pop(key, None)
+        self._ends.pop(key, None)
+        self._cuts.pop(key, None)
+
+    def _bury(self, end: Ended) -> None:
+        if end.target.is_director or not end.version:
+            return  # nobody else has it
+        self._count = max(self._count, end.version)
+        self._ended[end.key] = end
+        while len(self._ended) > ENDED_LIMIT:
+            del self._ended[min(self._ended.values(), key=lambda each: (*each.stamp, str(each.key))).key]
+
     def _keep(self, override: Override, now: Instant, at: float) -> None:
-        self._standing.pop(override.key, None)
+        self._forget(override.key)
+        self._ended.pop(override.key, None)
+        self._count = max(self._count, override.version)
         self._standing[override.key] = override
-        self._ends.pop(override.key, None)
-        self._cuts.pop(override.key, None)
         if override.expires_at is not None:
             self._ends[override.key] = after(now, seconds(max(0.0, override.expires_at - at)))
         if override.deadline_at is not None:
@@ -293,7 +427,7 @@ def _problem(override: Override) -> str:
 
 def is_out(overrides: Iterable[Override]) -> Override | None:
     """The one that leaves its realserver no new connection; the newest of several."""
-    return max((each for each in overrides if each.kind in OUT), key=lambda each: each.set_at, default=None)
+    return max((each for each in overrides if each.kind in OUT), key=_order_of, default=None)
 
 
 def base_weight(overrides: Iterable[Override]) -> Override | None:
@@ -303,7 +437,12 @@ def base_weight(overrides: Iterable[Override]) -> Override | None:
         key=lambda each: (
             (each.target.realserver is not None) + (each.target.service is not None),
             each.target.realserver is not None,
-            each.set_at,
+            *_order_of(each),
         ),
         default=None,
     )
+
+
+def _order_of(override: Override) -> tuple[int, str, float]:
+    """Which of two orders is the newer, wherever they were given."""
+    return (override.version, override.node, override.set_at)

@@ -20,6 +20,7 @@ from lvsha.core.errors import DecodeError, DropReason
 from lvsha.wire.ipvs_sync import v1
 from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.receiver import ANYONE
+from lvsha.wire.relay_talk import Word, decode_word, encode_word
 
 PREFIX_SIZE: Final = 20
 RECORD_SIZE: Final = 16
@@ -51,6 +52,7 @@ class MessageType(IntEnum):
     DIGESTS = 6
     HOLDINGS = 7
     BYE = 8
+    TALK = 9
 
 
 class MessageFlag(IntFlag):
@@ -74,6 +76,8 @@ class Readiness(IntFlag):
     """Its kernel daemons run and take entries."""
     MASTER = 8
     """It holds an address."""
+    TALKS = 16
+    """It understands TALK."""
 
 
 class Record(NamedTuple):
@@ -152,7 +156,13 @@ class Bye:
     type: ClassVar = MessageType.BYE
 
 
-Message = Hello | Welcome | Entries | Ack | Status | Digests | Holdings | Bye
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    type: ClassVar = MessageType.TALK
+    word: Word
+
+
+Message = Hello | Welcome | Entries | Ack | Status | Digests | Holdings | Bye | Talk
 
 
 class Envelope(NamedTuple):
@@ -202,6 +212,8 @@ def encode_message(
             return (head + _WELCOME.pack(message.epoch, message.challenge)).ljust(pad, b"\0")
         case Bye():
             return head
+        case Talk():
+            return head + encode_word(message.word)
 
 
 def encode_entries(
@@ -325,7 +337,7 @@ def _status(data: bytes) -> Status:
     )
 
 
-_READINESS: Final = Readiness.SERVICES | Readiness.QUORUM | Readiness.INJECTS | Readiness.MASTER
+_READINESS: Final = Readiness(sum(Readiness))
 
 
 def _digests(data: bytes) -> Digests:
@@ -358,6 +370,10 @@ def _bye(data: bytes) -> Bye:
     return Bye()
 
 
+def _talk(data: bytes) -> Talk:
+    return Talk(word=decode_word(data, offset=PREFIX_SIZE))
+
+
 _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     MessageType.HELLO: _hello,
     MessageType.WELCOME: _welcome,
@@ -367,6 +383,7 @@ _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     MessageType.DIGESTS: _digests,
     MessageType.HOLDINGS: _holdings,
     MessageType.BYE: _bye,
+    MessageType.TALK: _talk,
 }
 
 

@@ -21,9 +21,11 @@ from lvsha.wire.relay import (
     Readiness,
     Record,
     Status,
+    Talk,
     Welcome,
 )
 from lvsha.wire.relay_seal import FrameHeader
+from lvsha.wire.relay_talk import Got, News, Part, Purpose, Word
 
 FILE = Path(__file__).resolve().parents[2] / "proto" / "vectors" / "relay.json"
 A, B = 0xCA978112, 0x3E23E816
@@ -173,5 +175,18 @@ def _message(type: str, **fields: Any) -> Message:
             return Hello(**fields)
         case "WELCOME":
             return Welcome(**fields)
+        case "TALK":
+            return Talk(word=_word(**fields))
         case _:
             return Bye()
+
+
+def _word(word: str, **fields: Any) -> Word:
+    match word:
+        case "NEWS":
+            return News(**fields)
+        case "PART":
+            data = bytes.fromhex(fields["data"])
+            return Part(**{**fields, "purpose": Purpose(fields["purpose"]), "data": data})
+        case _:
+            return Got(**{**fields, "purpose": Purpose(fields["purpose"])})
