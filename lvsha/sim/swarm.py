@@ -34,8 +34,9 @@ from lvsha.sim.director import INBOX, Director, line
 from lvsha.sim.network import CALM, Datagram, Network, Weather
 from lvsha.sim.world import World
 from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement
-from lvsha.vrrp.router import PENANCE, RETRY_LAST
+from lvsha.vrrp.preemption import PENANCE
 from lvsha.vrrp.settings import Authentication, GarpSettings, Prefix, RouterSettings
+from lvsha.vrrp.steps import RETRY_LAST
 from lvsha.vrrp.transitions import Phase, State
 from lvsha.wire.vrrp_auth import AuthKeys
 

@@ -11,7 +11,8 @@ The rules
    that there is none.
 2. ``vrrp.transitions`` is the machine: one row per phase and input, what is done,
    in order, and what follows. An input without a row changes nothing. The code
-   below classifies inputs and carries out steps; it decides nothing else.
+   below says which input it is that happened, ``vrrp.steps`` carries the steps out;
+   they decide nothing else.
 3. The addresses are bound while MASTER, and in two phases that operators see as
    other states: ADOPTING (seen as BACKUP: we were restarted or overslept, the
    addresses are still ours, and we listen first) and RELEASING (seen as INIT: a
@@ -44,171 +45,43 @@ The rules
    because its network is cut, it must find out itself (``vrrp.track``: the gateway).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from lvsha.core.addr import Address
 from lvsha.core.errors import StateError
-from lvsha.core.instant import SECOND, Instant, after, earliest
+from lvsha.core.instant import Instant, after
 from lvsha.core.machine import Action, Output
-from lvsha.vrrp.complaints import Complaints
-from lvsha.vrrp.group import Member, may_take_over
+from lvsha.vrrp.advertisement import advertisement
+from lvsha.vrrp.group import may_take_over
 from lvsha.vrrp.outputs import (
     ActionFailed,
     AddAddresses,
     AddressesRepaired,
-    AdoptedAddresses,
     Announce,
-    BecameBackup,
-    BecameMaster,
-    DuplicateMaster,
-    EnteredFault,
-    MasterChanged,
     PaceChanged,
     Preparing,
     PriorityChanged,
     RanLate,
     Reason,
-    Released,
-    Releasing,
     RemoveAddresses,
     RenewAddresses,
     SendAdvertisement,
-    StopAnnouncing,
 )
-from lvsha.vrrp.pace import Pace
 from lvsha.vrrp.settings import OWNER_PRIORITY, Prefix, RouterSettings
-from lvsha.vrrp.timers import master_down_interval, skew_time
-from lvsha.vrrp.transitions import HOLDING, STATE_OF, TABLE, Input, Phase, State, Step
-from lvsha.wire.vrrp import CENTISECOND, Advertisement, AuthType
+from lvsha.vrrp.steps import Steps
+from lvsha.vrrp.timers import master_down_interval
+from lvsha.vrrp.transitions import Input, Phase
+from lvsha.wire.vrrp import Advertisement
 
-RETRY_FIRST = 5 * SECOND
-"""After an address could not be bound."""
-RETRY_LAST = 60 * SECOND
-UNBIND_RETRY = 1 * SECOND
-"""Until an address that could not be removed is tried again."""
-PENANCE = 5 * SECOND
-"""After a MASTER overslept: who stands still now and then must not take the role back each time."""
 GRANTS = 3
 """Adverts that a late BACKUP waits longer in one silence: a machine that is always late takes over too."""
-LEASE_SLACK = 1 * SECOND
-"""The kernel looks at leases once a second."""
 MUTE_AFTER = 3
 """Adverts in a row that could not be sent: by then the others have heard none for a down interval."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Happening:
-    """One input, with what its steps need to know."""
-
-    on: Input
-    now: Instant
-    reason: Reason
-    advert: Advertisement | None = None
-    source: Address | None = None
-    detail: str = ""
-    before: Phase
-    silence: int
-    """Nanoseconds since the last advert of another MASTER, or since the state began."""
-
-
-class VirtualRouter:
+class VirtualRouter(Steps):
     """A machine: records and ``now`` go in, outputs come out in the order they are to be done.
 
     ``set_interface`` comes before ``start``: the primary address settles ties.
     """
-
-    def __init__(self, settings: RouterSettings) -> None:
-        self.settings = settings
-        self.phase = Phase.IDLE
-        self.since = Instant(0)
-        self.priority = settings.priority
-        """Effective, after tracking."""
-        self.primary: Address | None = settings.source_address
-        """Our own address, as the others see it."""
-        self.master_address: Address | None = None
-        """Of the MASTER that we follow; None while MASTER ourselves or before one is heard."""
-        self.master_priority: int | None = None
-        self.master_advert_interval = settings.advert_interval
-        """Nanoseconds; as heard, our own before that and while MASTER."""
-        self.group: tuple[Member, ...] = ()
-        """The others that lead or follow together with this one (``vrrp.group``)."""
-        self.waits_for_group = False
-        """No MASTER is heard here, but one may be elsewhere in the group."""
-        self._timer: Instant | None = None
-        self._interface_usable = True
-        self._started = False
-        self._last_heard: Instant | None = None
-        self._why_down = Reason.MASTER_DOWN
-        self._worse_since: Instant | None = None
-        """Since when only MASTERs of lower priority have been heard: what preempt_delay counts from."""
-        self._prepares = False
-        """Its ``pre_hook`` was asked for in this silence."""
-        self._granted = 0
-        """Extra adverts that a late BACKUP has waited for in this silence."""
-        self._pace = Pace(settings.advert_interval)
-        self._penance: Instant | None = None
-        """Until when one who overslept preempts nobody."""
-        self._modest = False
-        self.is_held_back = False
-        """Whoever synchronises connections has not got them all yet: preempt nobody, the owner included."""
-        self._sends_failed = 0
-        """In a row."""
-        self._last_send_failed = False
-        self._retry = RETRY_FIRST
-        self._release_over = Instant(0)
-        self._bound: frozenset[Prefix] = frozenset()
-        """What we believe the kernel to hold of our addresses."""
-        self._unbind_retry: Instant | None = None
-        self._unbind_failed: tuple[Prefix, ...] = ()
-        self._complaints = Complaints()
-
-    @property
-    def state(self) -> State:
-        return STATE_OF[self.phase]
-
-    @property
-    def holds_addresses(self) -> bool:
-        return self.phase in HOLDING
-
-    @property
-    def is_owner(self) -> bool:
-        return self.priority == OWNER_PRIORITY
-
-    @property
-    def is_modest(self) -> bool:
-        """A fault of our own keeps us from preempting."""
-        return self._modest or self._penance is not None
-
-    @property
-    def promised_interval(self) -> int:
-        """Nanoseconds between two adverts as ours name them; more than configured while we run late."""
-        return self._pace.promised
-
-    @property
-    def unbinds_again(self) -> bool:
-        """An address that could not be removed waits to be tried again."""
-        return self._unbind_retry is not None
-
-    @property
-    def deadline(self) -> Instant | None:
-        return earliest(self._timer, self._unbind_retry)
-
-    @property
-    def skew_time(self) -> int:
-        return skew_time(
-            version=self.settings.version,
-            priority=self.priority,
-            master_advert_interval=self.master_advert_interval,
-        )
-
-    @property
-    def master_down_interval(self) -> int:
-        return master_down_interval(
-            version=self.settings.version,
-            priority=self.priority,
-            master_advert_interval=self.master_advert_interval,
-        )
 
     # Inputs
 
@@ -228,7 +101,7 @@ class VirtualRouter:
         self._started = True
         self.since = now
         if held:
-            self._bound = frozenset(self.settings.bound_addresses)
+            self._held.bound = frozenset(self.settings.bound_addresses)
         if not self._interface_usable:
             on = Input.START_HELD_UNUSABLE if held else Input.START_UNUSABLE
             return self._happen(on, now, Reason.INTERFACE_DOWN)
@@ -256,8 +129,8 @@ class VirtualRouter:
         return self.receive(advert, self.master_address or source, now)
 
     def on_deadline(self, now: Instant) -> list[Output]:
-        if self._unbind_retry is not None and now >= self._unbind_retry:
-            return self._retry_unbind()
+        if self._held.retry is not None and now >= self._held.retry:
+            return self._held.unbind_again(self.settings)
         if self._timer is None or now < self._timer:
             return []
         late = now - self._timer
@@ -304,8 +177,7 @@ class VirtualRouter:
         elif isinstance(action, AddAddresses):
             outputs += self._happen(Input.BIND_FAILED, now, Reason.BIND_FAILED, detail=f"errno {errno}")
         elif isinstance(action, RemoveAddresses) and not self.holds_addresses:
-            self._unbind_failed = action.addresses
-            self._unbind_retry = after(now, UNBIND_RETRY)
+            self._held.stuck(action.addresses, now)
         return outputs
 
     def set_interface(self, usable: bool, primary: Address | None, now: Instant) -> list[Output]:
@@ -347,16 +219,16 @@ class VirtualRouter:
         ours = self.settings.bound_addresses
         # What went while we overslept (the lease) is not ours to take back.
         woken = self._wake(now)
-        self._bound = bound & frozenset(ours)
+        self._held.bound = bound & frozenset(ours)
         missing = tuple(address for address in ours if address not in bound)
         stray = tuple(address for address in ours if address in bound)
         outputs: list[Output]
         if self.phase is Phase.MASTER and missing:
-            self._bound = frozenset(ours)
+            self._held.bound = frozenset(ours)
             outputs = [AddAddresses(name, missing), Announce(name, missing, self.settings.garp.repeat)]
             stray = ()
         elif self._started and not self.holds_addresses and stray:
-            self._bound = frozenset()
+            self._held.bound = frozenset()
             outputs = [RemoveAddresses(name, stray)]
             missing = ()
         else:
@@ -432,34 +304,16 @@ class VirtualRouter:
             outputs.append(SendAdvertisement(settings.name, self.priority))
             self._timer = after(now, settings.advert_interval)
         if self.holds_addresses and old.lease != settings.lease:
-            kept = tuple(address for address in settings.bound_addresses if address in self._bound)
+            kept = tuple(address for address in settings.bound_addresses if address in self._held.bound)
             outputs.append(RenewAddresses(settings.name, kept, settings.lease))
-        outputs += self._rebind(old, settings)
+        if self.holds_addresses:
+            is_master = self.phase is Phase.MASTER
+            outputs += self._held.rebind(old, settings, is_master=is_master)
         return outputs
 
     def advertisement(self, priority: int) -> Advertisement:
         """The record that ``SendAdvertisement(priority)`` stands for."""
-        settings = self.settings
-        addresses = [address.ip for address in settings.addresses]
-        # Section 5.2.9: the first IPv6 address is the link-local one.
-        addresses.sort(key=lambda address: not address.is_link_local if address.version == 6 else False)
-        if settings.version == 2:
-            return Advertisement(
-                version=2,
-                vrid=settings.vrid,
-                priority=priority,
-                addresses=tuple(addresses),
-                advertisement_interval_s=settings.advert_interval // SECOND,
-                auth_type=AuthType.NONE if settings.password is None else AuthType.SIMPLE,
-                auth_data=(settings.password or "").encode(),
-            )
-        return Advertisement(
-            version=3,
-            vrid=settings.vrid,
-            priority=priority,
-            addresses=tuple(addresses),
-            max_advertise_interval_cs=self._pace.promised // CENTISECOND,
-        )
+        return advertisement(self.settings, priority=priority, promised_interval=self._pace.promised)
 
     # Classifying
 
@@ -481,12 +335,10 @@ class VirtualRouter:
             return Input.HEARD_WORSE, Reason.BETTER_MASTER
         # BACKUP or ADOPTING: the reason shows only where adopting ends.
         if advert.priority >= self.priority:
-            self._worse_since = None
+            self._preemption.hear_none_worse()
             self._why_down = Reason.MASTER_DOWN
             return Input.HEARD_BETTER, Reason.HEARD_MASTER
-        if self._worse_since is None:
-            self._worse_since = now
-        if not self._may_preempt(now):
+        if not self._preemption.hear_worse(self.settings, now, is_owner=self.is_owner):
             self._why_down = Reason.MASTER_DOWN
             return Input.HEARD_BETTER, Reason.HEARD_MASTER
         self._why_down = Reason.PREEMPTED
@@ -495,17 +347,6 @@ class VirtualRouter:
     def _yields_tie(self, source: Address) -> bool:
         """Section 6.4.3: the higher address wins, compared as a number. Unknown: we yield."""
         return self.primary is None or int(source) > int(self.primary)
-
-    def _may_preempt(self, now: Instant) -> bool:
-        if self._penance is not None and now >= self._penance:
-            self._penance = None
-        if self.is_modest or self.is_held_back or self._worse_since is None:
-            return False
-        if self.is_owner:
-            return True  # Section 6.1: whatever Preempt_Mode says
-        if not self.settings.preempts:
-            return False
-        return now - self._worse_since >= self.settings.preempt_delay
 
     def _wake(self, now: Instant) -> list[Output]:
         """Rule 6: a MASTER that was away for a down interval has lost its place."""
@@ -519,7 +360,7 @@ class VirtualRouter:
         )
         if late <= promised:
             return []
-        self._penance = after(now, PENANCE)
+        self._preemption.do_penance(now)
         return [
             RanLate(self.settings.name, late),
             *self._happen(Input.OVERSLEPT, now, Reason.OVERSLEPT),
@@ -530,210 +371,3 @@ class VirtualRouter:
         if self.settings.version != 3 or not self._pace.sent(late):
             return []
         return [PaceChanged(self.settings.name, self._pace.promised, late)]
-
-    def _forgive(self) -> None:
-        """Somebody changed something: a fault of our own may be gone."""
-        self._modest = False
-        self._penance = None
-        self._sends_failed = 0
-        self._retry = RETRY_FIRST
-
-    # Carrying out
-
-    def _happen(
-        self,
-        on: Input,
-        now: Instant,
-        reason: Reason,
-        *,
-        advert: Advertisement | None = None,
-        source: Address | None = None,
-        detail: str = "",
-    ) -> list[Output]:
-        """Look the row up, change the phase, take its steps."""
-        row = TABLE.get((self.phase, on))
-        if row is None:
-            return []
-        heard = self.since if self._last_heard is None else max(self.since, self._last_heard)
-        happening = _Happening(
-            on=on,
-            now=now,
-            reason=reason,
-            advert=advert,
-            source=source,
-            detail=detail,
-            before=self.phase,
-            silence=now - heard,
-        )
-        if row.then is not self.phase:
-            if STATE_OF[row.then] is not self.state:
-                self.since = now
-            self.phase = row.then
-            self._granted = 0
-            self._prepares = False
-            self.waits_for_group = False
-            self._pace.reset(self.settings.advert_interval)
-            self._worse_since = None
-            self.master_address = None
-            self.master_priority = None
-            self.master_advert_interval = self.settings.advert_interval
-        outputs: list[Output] = []
-        for step in row.steps:
-            outputs += _STEPS[step](self, happening)
-        return outputs
-
-    def _rebind(self, old: RouterSettings, new: RouterSettings) -> list[Output]:
-        """The addresses that a changed configuration adds and removes, while we hold them."""
-        if not self.holds_addresses:
-            return []
-        name = new.name
-        added = tuple(address for address in new.bound_addresses if address not in self._bound)
-        removed = tuple(
-            address
-            for address in old.bound_addresses
-            if address in self._bound and address not in new.bound_addresses
-        )
-        outputs: list[Output] = []
-        if removed:
-            self._bound -= frozenset(removed)
-            outputs += [StopAnnouncing(name, removed), RemoveAddresses(name, removed)]
-        if added and self.phase is Phase.MASTER:
-            self._bound |= frozenset(added)
-            outputs += [AddAddresses(name, added), Announce(name, added, new.garp.repeat)]
-        return outputs
-
-    def _retry_unbind(self) -> list[Output]:
-        self._unbind_retry = None
-        return [RemoveAddresses(self.settings.name, self._unbind_failed)]
-
-    # Steps
-
-    def _advertise(self, happening: _Happening) -> list[Output]:
-        if not self._last_send_failed:
-            self._sends_failed = 0
-            if happening.on is Input.ADVERT_DUE:
-                # MASTER for a whole interval, and nothing has failed since.
-                self._forgive()
-        self._last_send_failed = False
-        return [SendAdvertisement(self.settings.name, self.priority)]
-
-    def _advertise_zero(self, happening: _Happening) -> list[Output]:
-        return [SendAdvertisement(self.settings.name, 0)]
-
-    def _bind(self, happening: _Happening) -> list[Output]:
-        self._unbind_retry = None
-        ours = self.settings.bound_addresses
-        missing = tuple(address for address in ours if address not in self._bound)
-        self._bound = frozenset(ours)
-        return [AddAddresses(self.settings.name, missing)] if missing else []
-
-    def _unbind(self, happening: _Happening) -> list[Output]:
-        # All of them, whatever we believe: an address too many is a second holder.
-        self._bound = frozenset()
-        return [RemoveAddresses(self.settings.name, self.settings.bound_addresses)]
-
-    def _announce(self, happening: _Happening) -> list[Output]:
-        settings = self.settings
-        again = 0
-        if happening.on is Input.MASTER_SILENT and settings.lease:
-            # Frozen and not dead, it answers for the addresses until its lease is over.
-            again = settings.lease + LEASE_SLACK
-        return [Announce(settings.name, settings.bound_addresses, settings.garp.repeat, again)]
-
-    def _announce_later(self, happening: _Happening) -> list[Output]:
-        return [Announce(self.settings.name, self.settings.bound_addresses, 0)]
-
-    def _stop_announcing(self, happening: _Happening) -> list[Output]:
-        return [StopAnnouncing(self.settings.name, self.settings.bound_addresses)]
-
-    def _follow(self, happening: _Happening) -> list[Output]:
-        advert, source = happening.advert, happening.source
-        assert advert is not None, "only an advert has a sender to follow"
-        assert source is not None, "an advert has a sender"
-        # Version 2 has refused an interval that is not ours (vrrp.endpoint).
-        heard = (source, advert.priority, advert.advert_interval)
-        if heard == (self.master_address, self.master_priority, self.master_advert_interval):
-            return []
-        self.master_address, self.master_priority, self.master_advert_interval = heard
-        if happening.before is not self.phase:
-            return []  # BecameBackup says it
-        return [MasterChanged(self.settings.name, *heard)]
-
-    def _be_modest(self, happening: _Happening) -> list[Output]:
-        self._modest = True
-        return []
-
-    def _wait_down(self, happening: _Happening) -> list[Output]:
-        self._why_down = Reason.MASTER_DOWN
-        self._granted = 0
-        self._prepares = False
-        self._timer = after(happening.now, self.master_down_interval)
-        return []
-
-    def _wait_skew(self, happening: _Happening) -> list[Output]:
-        if self._prepares:
-            return []  # about to take over as it is
-        self._timer = after(happening.now, self.skew_time)
-        return []
-
-    def _wait_advert(self, happening: _Happening) -> list[Output]:
-        interval = self.settings.advert_interval
-        due = after(happening.now, interval)
-        if happening.on is Input.ADVERT_DUE and self._timer is not None:
-            # From when it was due, not from when we came to it: late loops do not add up.
-            due = max(after(self._timer, interval), after(happening.now, interval // 2))
-        self._timer = due
-        return []
-
-    def _wait_release(self, happening: _Happening) -> list[Output]:
-        # Half as long again as an advert: more than any skew_time, so that saying it
-        # twice cannot put off a successor whose timer runs already.
-        again = after(happening.now, 3 * self.settings.advert_interval // 2)
-        self._timer = min(again, self._release_over)
-        return []
-
-    def _wait_retry(self, happening: _Happening) -> list[Output]:
-        self._timer = after(happening.now, self._retry)
-        self._retry = min(2 * self._retry, RETRY_LAST)
-        return []
-
-    def _wait_nothing(self, happening: _Happening) -> list[Output]:
-        self._timer = None
-        return []
-
-    def _tell(self, happening: _Happening) -> list[Output]:
-        name, reason, source = self.settings.name, happening.reason, happening.source
-        if self.phase is Phase.MASTER:
-            return [BecameMaster(name, reason, happening.silence)]
-        if self.phase in (Phase.BACKUP, Phase.ADOPTING):
-            priority = happening.advert.priority if happening.advert is not None else None
-            return [BecameBackup(name, reason, source, priority)]
-        if self.phase is Phase.FAULT:
-            return [EnteredFault(name, reason, happening.detail)]
-        if self.phase is Phase.RELEASING:
-            return [Releasing(name)]
-        return [Released(name, reason, source)]
-
-    def _tell_adopted(self, happening: _Happening) -> list[Output]:
-        settings = self.settings
-        adopted = AdoptedAddresses(settings.name, as_master=self.phase is Phase.MASTER)
-        if not settings.lease:
-            return [adopted]
-        return [adopted, RenewAddresses(settings.name, settings.bound_addresses, settings.lease)]
-
-    def _tell_duplicate(self, happening: _Happening) -> list[Output]:
-        advert, source = happening.advert, happening.source
-        assert advert is not None, "only an advert betrays a second MASTER"
-        assert source is not None, "an advert has a sender"
-        yields = self.phase is not Phase.MASTER
-        if not yields and happening.now - self.since < self.master_down_interval:
-            return []  # whoever we took over from is giving way: no second MASTER yet
-        count = self._complaints.count("duplicate", happening.now)
-        if count is None:
-            return []
-        return [DuplicateMaster(self.settings.name, source, advert.priority, yields, count)]
-
-
-_STEPS: dict[Step, Callable[[VirtualRouter, _Happening], list[Output]]] = {
-    step: getattr(VirtualRouter, f"_{step.name.lower()}") for step in Step
-}

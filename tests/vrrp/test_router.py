@@ -8,6 +8,7 @@ import pytest
 
 from lvsha.core.errors import StateError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
+from lvsha.vrrp.held import UNBIND_RETRY
 from lvsha.vrrp.outputs import (
     ActionFailed,
     AddAddresses,
@@ -30,8 +31,10 @@ from lvsha.vrrp.outputs import (
     SendAdvertisement,
     StopAnnouncing,
 )
-from lvsha.vrrp.router import GRANTS, PENANCE, RETRY_FIRST, UNBIND_RETRY, VirtualRouter
+from lvsha.vrrp.preemption import PENANCE
+from lvsha.vrrp.router import GRANTS, VirtualRouter
 from lvsha.vrrp.settings import GarpSettings
+from lvsha.vrrp.steps import RETRY_FIRST
 from lvsha.vrrp.transitions import Phase, State
 from tests.vrrp.routers import (
     ADVERT,
