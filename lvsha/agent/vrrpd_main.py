@@ -11,8 +11,8 @@ disk by now, half an upgrade, it ends before anybody counts on it, and is forked
 import socket
 import sys
 
-from lvsha.agent import vrrpd
 from lvsha.agent.control import ControlEnd, await_go, code_stamp
+from lvsha.agent.vrrpd import process
 from lvsha.core.errors import LvshaError
 from lvsha.io.realtime import get_ready
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     if settings is None:
         return 0
     try:
-        return vrrpd.main(settings, control)
+        return process.main(settings, control)
     except LvshaError as error:
         print(f"lvsha vrrpd: {error}", file=sys.stderr)
         return 1

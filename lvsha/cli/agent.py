@@ -40,10 +40,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
-    from lvsha.agent import last_good, vrrpd
+    from lvsha.agent import last_good
     from lvsha.agent.journal import Journal
     from lvsha.agent.notify import Notifier
     from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
+    from lvsha.agent.vrrpd.process import main as vrrpd_main
     from lvsha.cli import config_file
     from lvsha.config.load import Loader
     from lvsha.config.settings import AgentSettings, Settings
@@ -105,7 +106,7 @@ def main(argv: list[str]) -> int:
         WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
         WorkerSpec(
             name="vrrpd",
-            main=vrrpd.main,
+            main=vrrpd_main,
             silence_s=_VRRPD_SILENCE_S,
             warm=get_ready,
             program="lvsha.agent.vrrpd_main",

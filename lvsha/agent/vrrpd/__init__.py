@@ -1,0 +1,1 @@
+"""The process that leads: virtual routers, their addresses, their announcements."""

@@ -1,0 +1,72 @@
+"""What a MASTER holds in the kernel: its addresses, and the routes and rules that move with them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lvsha.agent.journal import Journal
+from lvsha.core.errors import KernelError
+from lvsha.core.instant import SECOND
+from lvsha.io.reactor import monotonic
+from lvsha.io.rtnl import FOREVER_S, RouteSocket
+from lvsha.io.rtnl_routes import PolicySocket
+from lvsha.vrrp.complaints import Complaints
+from lvsha.vrrp.settings import Prefix, RouterSettings
+
+
+class Holdings:
+    """Each method returns the first errno, or 0; what failed is in the journal, now and then."""
+
+    def __init__(
+        self, routes: RouteSocket, policies: PolicySocket, *, complaints: Complaints, journal: Journal
+    ) -> None:
+        self._routes = routes
+        self._policies = policies
+        self._complaints = complaints
+        self._journal = journal
+
+    def bind(self, settings: RouterSettings, addresses: Sequence[Prefix], lease: int) -> int:
+        """Add, or renew; ``lease`` in nanoseconds, 0: for ever."""
+        failures = self._routes.add_addresses(
+            [(settings.interface, prefix) for prefix in addresses],
+            nodad=settings.no_address_detection,
+            valid_s=lease // SECOND or FOREVER_S,
+        )
+        errno = self._addresses_failed("vrrp.bind_failed", settings, failures)
+        if not errno and (settings.routes or settings.rules):
+            refused = self._policies.add(settings.routes, settings.rules)
+            errno = self._policies_failed("vrrp.bind_failed", settings, refused)
+        return errno
+
+    def unbind(self, settings: RouterSettings, addresses: Sequence[Prefix]) -> int:
+        """Routes and rules go first."""
+        if settings.routes or settings.rules:
+            refused = self._policies.remove(settings.routes, settings.rules)
+            self._policies_failed("vrrp.unbind_failed", settings, refused)
+        failures = self._routes.remove_addresses([(settings.interface, prefix) for prefix in addresses])
+        return self._addresses_failed("vrrp.unbind_failed", settings, failures)
+
+    def sweep(self, settings: RouterSettings) -> None:
+        """Routes and rules that a predecessor left: one that was killed, and whose lease is over."""
+        if settings.routes or settings.rules:
+            self._policies.remove(settings.routes, settings.rules)
+
+    def reroute(self, old: RouterSettings, new: RouterSettings) -> None:
+        """The routes and rules that a changed configuration adds and removes, while we hold the addresses."""
+        gone = [route for route in old.routes if route not in new.routes]
+        gone_rules = [rule for rule in old.rules if rule not in new.rules]
+        if gone or gone_rules:
+            self._policies_failed("vrrp.unbind_failed", new, self._policies.remove(gone, gone_rules))
+        if (new.routes, new.rules) != (old.routes, old.rules):
+            self._policies_failed("vrrp.bind_failed", new, self._policies.add(new.routes, new.rules))
+
+    def _policies_failed(self, event: str, settings: RouterSettings, refused: list[KernelError]) -> int:
+        if refused and self._complaints.count(f"{event} {settings.name}", monotonic()) is not None:
+            for error in refused[:3]:
+                self._journal.write(event, router=settings.name, error=str(error))
+        return refused[0].errno if refused else 0
+
+    def _addresses_failed(self, event: str, settings: RouterSettings, failures: list[Any]) -> int:
+        if failures and self._complaints.count(f"{event} {settings.name}", monotonic()) is not None:
+            for item, error in failures[:3]:
+                self._journal.write(event, router=settings.name, address=str(item[1]), error=str(error))
+        return failures[0][1].errno if failures else 0
