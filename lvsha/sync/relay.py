@@ -16,12 +16,14 @@ from lvsha.core.bounded import ReasonCounter
 from lvsha.core.errors import DecodeError, DropReason
 from lvsha.core.instant import Instant, earliest
 from lvsha.core.machine import Output
+from lvsha.sync.relay_outflow import OVERHEAD
 from lvsha.sync.relay_outputs import FrameRefused, PathTooNarrow, PeerView, RowsEnded, StoreFull
 from lvsha.sync.relay_peer import PeerSession
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.store import Store
 from lvsha.wire.relay import Readiness, decode_envelope
 from lvsha.wire.relay_seal import FrameHeader, FrameKeys, Keyring, decode_header
+from lvsha.wire.relay_talk import PART_HEAD, Word
 
 _EMSGSIZE = 90
 
@@ -146,6 +148,16 @@ class Relay:
         """
         session = self._sessions.get(peer)
         return session.barrier(token, now) if session is not None else []
+
+    def talk(self, peer: int, word: Word) -> list[Output]:
+        """Say it to this peer, once; nothing if it is not connected or would not understand."""
+        session = self._sessions.get(peer)
+        return session.talk(word) if session is not None else []
+
+    @property
+    def part_room(self) -> int:
+        """Bytes of data in a PART that fills a datagram."""
+        return self.settings.datagram - OVERHEAD - PART_HEAD
 
     def on_send_failed(self, peer: int, errno: int, now: Instant) -> list[Output]:
         """A datagram to this peer could not be sent; whatever was in it will be asked for again."""

@@ -9,6 +9,7 @@ from lvsha.core.errors import DropReason
 from lvsha.core.instant import Instant
 from lvsha.core.machine import Action, Event
 from lvsha.wire.relay import Readiness
+from lvsha.wire.relay_talk import Word
 
 # Actions
 
@@ -42,6 +43,14 @@ class InstallEntries(Action):
     entries: tuple[Install, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TakeWord(Action):
+    """Give it to whoever talks with this peer."""
+
+    peer: int
+    word: Word
+
+
 # Events
 
 
@@ -62,6 +71,14 @@ class PeerConnected(Event):
 class PeerLost(Event):
     peer: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTalks(Event):
+    """It understands TALK: ``Relay.talk`` reaches it."""
+
+    peer: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,11 @@ from lvsha.sync.relay_outputs import (
     InstallEntries,
     PeerConnected,
     PeerLost,
+    PeerTalks,
     PeerView,
     ResyncFinished,
     ResyncStarted,
+    TakeWord,
 )
 from lvsha.sync.relay_settings import RelayPeer, RelaySettings
 from lvsha.sync.relay_window import ACK_DELAY, ReceiveWindow
@@ -45,9 +47,11 @@ from lvsha.wire.relay import (
     MessageFlag,
     Readiness,
     Status,
+    Talk,
     Welcome,
 )
 from lvsha.wire.relay_seal import FrameHeader, FrameKeys
+from lvsha.wire.relay_talk import Word
 
 KEEPALIVE: Final = 200 * MILLISECOND
 DEAD: Final = 2 * SECOND
@@ -273,6 +277,11 @@ class PeerSession:
         )
         return [self.outflow.send(status, flags)]
 
+    def talk(self, word: Word) -> list[Output]:
+        """Say it once; nothing if the peer would not understand."""
+        hears = self.connected and self.readiness & Readiness.TALKS
+        return [self.outflow.send(Talk(word=word))] if hears else []
+
     def set_readiness(self, readiness: Readiness, now: Instant) -> list[Output]:
         self.own_readiness = readiness
         return self._status(now) if self.connected else []
@@ -291,6 +300,8 @@ class PeerSession:
                 return self._on_digests(message, now)
             case Holdings():
                 return self._on_holdings(message, now, is_answer=bool(flags & MessageFlag.ANSWER))
+            case Talk():
+                return [TakeWord(self.peer.director, message.word)]
             case Bye():
                 self.life.theirs = 0
                 return self._disconnect("it has left", now)
@@ -357,9 +368,11 @@ class PeerSession:
     # Resync
 
     def _on_status(self, status: Status, now: Instant) -> list[Output]:
+        outputs: list[Output] = []
+        if status.readiness & ~self.readiness & Readiness.TALKS:
+            outputs.append(PeerTalks(self.peer.director, self.life.theirs))
         self._theirs = status
         self.readiness = status.readiness
-        outputs: list[Output] = []
         if status.asked != self._serving and status.asked and self._store.is_complete:
             outputs += self._serve(status.asked, now)
         if not self._is_resynced and status.answered == self._asked:
