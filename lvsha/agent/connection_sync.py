@@ -49,7 +49,7 @@ from lvsha.sync.relay_outputs import (
     SendDatagram,
 )
 from lvsha.sync.relay_settings import RelaySettings
-from lvsha.sync.resync import Installer, Token
+from lvsha.sync.resync import BULK_MAXLEN, MAXLEN, Installer, Token
 from lvsha.sync.settings import SyncSettings, Transport
 from lvsha.sync.store import Held, Store
 from lvsha.wire.ipvs_sync.message import decode_message
@@ -90,7 +90,7 @@ def on_private_interface(settings: SyncSettings | None) -> SyncSettings | None:
     """The kernel's daemons as the relay wants them: on our own interface, out of everybody's reach."""
     if settings is None or settings.transport is not Transport.RELAY:
         return settings
-    return replace(settings, interface=PRIVATE_INTERFACE, group=None, ttl=1)
+    return replace(settings, interface=PRIVATE_INTERFACE, group=None, ttl=1, backup_maxlen=BULK_MAXLEN)
 
 
 class ConnectionSync:
@@ -147,6 +147,7 @@ class ConnectionSync:
             on_installed=self._on_installed,
         )
         self._timer: asyncio.TimerHandle | None = None
+        self._armed: Instant | None = None
         self._bindings: frozenset[tuple[object, ...]] = frozenset()
         self._readiness = Readiness(0)
         self._marks: frozenset[int] = frozenset()
@@ -215,6 +216,10 @@ class ConnectionSync:
     def read_again(self) -> None:
         """Our kernel's master daemon was started anew: what happened meanwhile stands in its table alone."""
         self._wants_reading = True
+
+    def takes_messages(self, maxlen: int) -> None:
+        """What the backup daemon that runs now takes, bytes."""
+        self.installer.maxlen = min(max(maxlen, MAXLEN), BULK_MAXLEN)
 
     def read_kernel(self) -> None:
         """Take what our kernel has sent up to now."""
@@ -312,19 +317,21 @@ class ConnectionSync:
 
     def _on_socket(self) -> None:
         now = monotonic()
+        outputs: list[Output] = []
         for data, source in self._socket.receive():
-            self._perform(self.relay.receive(data, source, now))
+            outputs += self.relay.receive(data, source, now)
+        self._perform(outputs)
 
     def _on_installed(self, tokens: Sequence[Token]) -> None:
         now = monotonic()
-        for peer, token in tokens:
-            self._perform(self.relay.installed(peer, token, now))
+        self._perform(output for peer, token in tokens for output in self.relay.installed(peer, token, now))
 
     def _perform(self, outputs: Iterable[Output]) -> None:
         now = monotonic()
+        frames: dict[int, list[bytes]] = {}
         for output in outputs:
             if isinstance(output, SendDatagram):
-                self._send(output, now)
+                frames.setdefault(output.peer, []).append(output.data)
             elif isinstance(output, InstallEntries):
                 self.installer.add(output.peer, output.token, output.entries)
                 self._injection.wake()
@@ -340,31 +347,35 @@ class ConnectionSync:
                 if isinstance(output, ResyncStarted) and output.direction is Direction.OUT:
                     # What we hold already, too: our kernel may have lost it. By hand that is what it is for.
                     self._install_everything(now)
+        for director, data in frames.items():
+            self._send(director, data, now)
         self._arm()
 
-    def _send(self, output: SendDatagram, now: Instant) -> None:
-        peer = self._peers.get(output.peer)
+    def _send(self, director: int, frames: Sequence[bytes], now: Instant) -> None:
+        peer = self._peers.get(director)
         if peer is None:
             return  # left the configuration a moment ago
-        code = self._socket.send(peer.address, peer.port, output.data)
-        if code != self._send_errors.get(output.peer, 0):
-            self._send_errors[output.peer] = code
+        code = self._socket.send(peer.address, peer.port, frames)
+        if code != self._send_errors.get(director, 0):
+            self._send_errors[director] = code
             if code:
                 self._journal.write("relay.send_failed", peer=peer.name, errno=code)
         if code:
-            self._perform(self.relay.on_send_failed(output.peer, code, now))
+            self._perform(self.relay.on_send_failed(director, code, now))
 
     def _arm(self) -> None:
+        """A timer that is early looks again; so only an earlier deadline makes another one."""
         deadline = earliest(self.relay.deadline, self.gate.deadline)
+        if deadline is None or (self._armed is not None and self._armed <= deadline):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            delay = max(0.0, to_seconds(deadline - monotonic()))
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        delay = max(0.0, to_seconds(deadline - monotonic()))
+        self._armed = deadline
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer = self._armed = None
         now = monotonic()
         deadline = self.relay.deadline
         self._perform(self.relay.on_deadline(now) if deadline is not None and deadline <= now else [])

@@ -58,6 +58,9 @@ class Announced(Protocol):
     def read_again(self) -> None:
         """The kernel did not announce anything for a moment: read its table."""
 
+    def takes_messages(self, maxlen: int) -> None:
+        """The backup daemon that runs takes messages of so many bytes."""
+
 
 _AUTOMATIC = {(name, "1", "2") for name in ("drop_entry", "drop_packet", "secure_tcp")}
 """The kernel itself makes 2 of 1 while memory is short: no drift."""
@@ -337,6 +340,9 @@ class KernelSync:
             self._say("sync.daemon_failed", error=str(error))
             return
         self._said.clear()
+        if self._announced is not None:
+            backup = next(daemon for daemon in wanted if daemon.role is DaemonRole.BACKUP)
+            self._announced.takes_messages(backup.maxlen or 0)
         if known != identity:
             self._identity_path.write_text(json.dumps(identity))
 

@@ -9,6 +9,7 @@ two seconds, 200,000 forty: never poll it on a large table. Nor is it a snapshot
 rows may be missed or come twice while the table changes.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ NET = Path("/proc/thread-self/net")
 _PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132, "IP": 0, "ICMP": 1, "ICMPv6": 58}
 _DEAD_PORT = 0xFFFF
 _NATIVE = sys.byteorder
+_READ = 1 << 18
 
 
 class ConnectionRow(NamedTuple):
@@ -204,6 +206,31 @@ def udp_sockets(*, net: Path = NET) -> list[UdpSocketRow]:
         with suppress(FileNotFoundError), (net / name).open() as file:
             rows += parse_udp(file)
     return rows
+
+
+class UdpTable:
+    """``/proc/net/udp`` or ``udp6`` kept open, for who asks after one socket again and again.
+
+    Raises: OSError, when it is opened.
+    """
+
+    def __init__(self, version: int, *, net: Path = NET) -> None:
+        self._file = os.open(net / ("udp" if version == 4 else "udp6"), os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def of(self, address: Address, port: int) -> list[UdpSocketRow]:
+        """The sockets bound to this address and port."""
+        pieces = []
+        at = 0
+        while piece := os.pread(self._file, _READ, at):
+            pieces.append(piece)
+            at += len(piece)
+        words = (address.packed[word : word + 4] for word in range(0, len(address.packed), 4))
+        wanted = b"".join(b"%08X" % int.from_bytes(word, _NATIVE) for word in words) + b":%04X" % port
+        lines = [line.decode() for line in b"".join(pieces).splitlines() if wanted in line]
+        return [row for row in parse_udp(["", *lines]) if (row.address, row.port) == (address, port)]
 
 
 class Totals(NamedTuple):

@@ -14,17 +14,18 @@ its queue then is empty, all that were not counted have been taken.
 
 import errno
 import os
+import select
 import socket
 import struct
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from itertools import islice
+from itertools import count, islice
 
 from lvsha.core.addr import Address
 from lvsha.core.errors import KernelError
-from lvsha.io.procfs import UdpSocketRow, udp_sockets
+from lvsha.io.procfs import UdpTable
 from lvsha.wire.ipvs_sync.names import DEFAULT_GROUP, DEFAULT_PORT
 
 BURST_BYTES = 64 * 1024
@@ -32,6 +33,8 @@ BURST_BYTES = 64 * 1024
 BURST_DATAGRAMS = 64
 PATIENCE_S = 2.0
 """How long a barrier waits for its copies, and then for the daemon."""
+_YIELDS = 8
+"""Looks at the daemon's queue that only let it run; then we sleep between them."""
 
 _IP_MULTICAST_ALL = 49
 _MREQN = struct.Struct("@4s4si")
@@ -73,9 +76,13 @@ class SyncInjector:
             self._index = socket.if_nametoindex(interface)
             self._out = self._sender(ttl, source)
             self._copies = self._listener()
+            self._table = UdpTable(self._group.version)
         except OSError as error:
             hint = "there is no such interface" if error.errno == errno.ENODEV else error.strerror
             raise KernelError(f"open a sync socket on {interface}", error.errno or 0, hint or "") from None
+        self._copies.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._copies, select.POLLIN)
         self._own = os.fstat(self._copies.fileno()).st_ino
 
     def __enter__(self) -> "SyncInjector":
@@ -87,6 +94,7 @@ class SyncInjector:
     def close(self) -> None:
         self._out.close()
         self._copies.close()
+        self._table.close()
 
     def send(self, message: bytes) -> None:
         """One datagram, without waiting.
@@ -103,21 +111,23 @@ class SyncInjector:
             KernelError: nobody listens, or the kernel refuses to send.
         """
         delivery = Delivery()
-        drops = self._drops()
-        if drops is None:
+        before = self._daemons()
+        if before is None:
             raise KernelError(
                 f"send sync messages on {self.interface}",
                 errno.ESRCH,
                 f"no backup daemon listens on {self._group} port {self._port}: "
                 f"ipvsadm --start-daemon backup --mcast-interface {self.interface}",
             )
+        drops = before[1]
         waiting = iter(messages)
         while burst := _burst(waiting):
-            self._send_burst(burst, delivery, drops)
-        delivery.dropped = (self._drops() or drops) - drops
+            drops = self._send_burst(burst, delivery, drops)
+        delivery.dropped = drops - before[1]
         return delivery
 
-    def _send_burst(self, burst: Sequence[bytes], delivery: Delivery, drops_at_start: int) -> None:
+    def _send_burst(self, burst: Sequence[bytes], delivery: Delivery, drops: int) -> int:
+        """What the daemon's sockets have dropped since they were made, after it."""
         try:
             for message in burst:
                 self._out.sendto(message, self._target)
@@ -127,35 +137,32 @@ class SyncInjector:
         give_up = time.monotonic() + PATIENCE_S
         missing = len(burst)
         while missing:
-            left = give_up - time.monotonic()
-            if left <= 0:
-                delivery.unconfirmed += missing
-                return
-            self._copies.settimeout(left)
             try:
                 self._copies.recv(1)
                 missing -= 1
-            except TimeoutError:
-                continue
-        while self._queued():
+            except BlockingIOError:
+                left = give_up - time.monotonic()
+                if left <= 0:
+                    delivery.unconfirmed += missing
+                    return drops
+                self._poll.poll(left * 1000)
+        for look in count():
+            queued, drops = self._daemons() or (0, drops)
+            if not queued:
+                break
             if time.monotonic() > give_up:
                 delivery.unconfirmed += len(burst)
-                return
-            time.sleep(0.0005)
+                break
+            if look < _YIELDS:
+                os.sched_yield()
+            else:
+                time.sleep(0.0005)
+        return drops
 
-    def _drops(self) -> int | None:
-        found = self._daemon_sockets()
-        return sum(each.drops for each in found) if found else None
-
-    def _queued(self) -> int:
-        return sum(each.rx_queue for each in self._daemon_sockets())
-
-    def _daemon_sockets(self) -> list[UdpSocketRow]:
-        return [
-            row
-            for row in udp_sockets()
-            if (row.address, row.port) == (self._group, self._port) and row.inode != self._own
-        ]
+    def _daemons(self) -> tuple[int, int] | None:
+        """Bytes that wait for the daemon, and datagrams that it dropped; None: there is none."""
+        found = [row for row in self._table.of(self._group, self._port) if row.inode != self._own]
+        return (sum(row.rx_queue for row in found), sum(row.drops for row in found)) if found else None
 
     def _sender(self, ttl: int, source: Address | None) -> socket.socket:
         if self._group.version == 4:

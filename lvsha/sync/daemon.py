@@ -31,10 +31,6 @@ class DaemonRole(StrEnum):
     BACKUP = "backup"
 
 
-BACKUP_MAXLEN_MIN = 1472
-"""A backup drops, silently, datagrams longer than its own maxlen: never less than what a plain
-kernel master sends."""
-
 DEFAULT_SYSCTLS: dict[str, str] = {
     # Announce a connection at its handshake ACK, not at its third packet, and
     # then every 10 s while it has traffic: "3 50" never announces a connection
@@ -95,7 +91,8 @@ def desired_daemons(settings: SyncSettings) -> tuple[SyncDaemon, ...]:
         "port": settings.port,
         "ttl": settings.ttl,
     }
-    backup_maxlen = None if settings.maxlen is None else max(settings.maxlen, BACKUP_MAXLEN_MIN)
+    # A backup drops, silently, datagrams longer than its own maxlen.
+    backup_maxlen = None if settings.maxlen is None else max(settings.maxlen, settings.backup_maxlen)
     return (
         # The backup first: nothing the peer sends while we start may be missed.
         SyncDaemon(role=DaemonRole.BACKUP, maxlen=backup_maxlen, **common),  # type: ignore[arg-type]

@@ -23,11 +23,15 @@ from typing import Final
 from lvsha.sync.relay_outputs import Install
 from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.names import ConnFlag, Protocol, TcpState
-from lvsha.wire.ipvs_sync.v1 import HEADER_SIZE, MAX_ENTRIES, assemble
+from lvsha.wire.ipvs_sync.v1 import HEADER_SIZE, INET_SIZE, MAX_ENTRIES, assemble
 
 BATCH_ENTRIES: Final = 2_000
-"""At once: 50 messages of 1,448 bytes, a burst and a barrier."""
+"""At once: 8 messages of 9,188 bytes or 50 of 1,448, a burst and a barrier."""
 MAXLEN: Final = 1_472
+"""What every backup daemon takes."""
+BULK_MAXLEN: Final = HEADER_SIZE + MAX_ENTRIES * INET_SIZE
+"""The longest message of IPv4 entries: a sixth of the packets. Our own daemon, on the private interface,
+is told to take it."""
 
 Token = tuple[int, int]
 """Peer, and its number for a group of entries."""
@@ -73,6 +77,8 @@ class Installer:
         self._store = store
         self._syncid = syncid
         self._queue: deque[tuple[Install, Token | None]] = deque()
+        self.maxlen = MAXLEN
+        """What the backup daemon that runs takes; a longer message would be dropped silently."""
         self.is_ready = False
         """The services are in the kernel and its backup daemon runs."""
         self.installed = 0
@@ -114,7 +120,7 @@ class Installer:
                 continue
             encoded.append(deletion(install.entry) if install.deleted else install.entry)
         self.installed += len(encoded)
-        return Batch(messages=tuple(pack(self._syncid, encoded)), tokens=tuple(tokens), entries=len(encoded))
+        return Batch(messages=tuple(pack(self._syncid, encoded, maxlen=self.maxlen)), tokens=tuple(tokens), entries=len(encoded))
 
 
 _NOTHING: Final = Install(key=b"", entry=b"", lifetime=0, deleted=False)

@@ -33,6 +33,10 @@ class SyncSettings:
     """UDP payload of a message, bytes. 44 = one IPv4 entry: the next entry pushes the previous one out
     at once, where the kernel's 1,472 holds back up to 40 young connections for 2-3 s. None: the kernel's."""
 
+    backup_maxlen: int = 1472
+    """What the backup daemon takes at least, bytes: never less than what a plain kernel master sends, which
+    would be dropped silently."""
+
     nudge_interval: int = 50 * MILLISECOND
     """How often a MASTER pushes the kernel's last part-filled message out; 0: never."""
 

@@ -13,6 +13,7 @@ from lvsha.io.procfs import (
     ConnectionRow,
     Totals,
     UdpSocketRow,
+    UdpTable,
     connections,
     parse_connections,
     parse_totals,
@@ -135,6 +136,20 @@ def test_udp_sockets_of_both_families(tmp_path: Path) -> None:
     (tmp_path / "udp6").write_text(UDP6)
 
     assert [row.port for row in udp_sockets(net=tmp_path)] == [8848, 8848]
+
+
+def test_a_table_kept_open_shows_who_is_bound_to_one_address_and_port_now(tmp_path: Path) -> None:
+    (tmp_path / "udp").write_text(UDP)
+    (tmp_path / "udp6").write_text(UDP6)
+    table, table6 = UdpTable(4, net=tmp_path), UdpTable(6, net=tmp_path)
+
+    assert [row.drops for row in table.of(ip_address("224.0.0.81"), 8848)] == [17]
+    assert table.of(ip_address("224.0.0.81"), 8849) == []
+    assert len(table6.of(ip_address("ff02::81"), 8848)) == 1
+    (tmp_path / "udp").write_text(UDP.replace(" 17\n", " 18\n"))
+    assert [row.drops for row in table.of(ip_address("224.0.0.81"), 8848)] == [18]
+    table.close()
+    table6.close()
 
 
 def test_our_own_kernel_prints_what_we_parse() -> None:

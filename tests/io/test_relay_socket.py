@@ -25,11 +25,31 @@ def test_a_datagram_comes_from_the_address_that_sent_it(address: Address, bound:
     """An unbound socket takes both families, and shows IPv4 as IPv4."""
     one, other = RelaySocket(address if bound else None, 0), RelaySocket(address, 0)
 
-    assert other.send(address, one.port, b"hello") == 0
+    assert other.send(address, one.port, [b"hello"]) == 0
     assert heard(one) == [(b"hello", (address, other.port))]
-    assert one.send(address, other.port, b"back") == 0
+    assert one.send(address, other.port, [b"back"]) == 0
     assert heard(other) == [(b"back", (address, one.port))]
     assert one.receive() == []
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("cuts", [True, False])
+def test_many_frames_arrive_whole_and_in_their_order(cuts: bool) -> None:
+    """Those of one length go through the kernel together; where it cannot, one by one."""
+    one, other = RelaySocket(LOOPBACK, 0), RelaySocket(LOOPBACK, 0)
+    other._cuts = cuts and other._cuts
+    sizes = [1200] * 100 + [700, 700, 800] + [1200] * 3 + [5]
+    frames = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+
+    assert other.send(LOOPBACK, one.port, frames) == 0
+
+    received: list[bytes] = []
+    while len(received) < len(frames):
+        found = heard(one)
+        assert found, "frames got lost on the loopback"
+        received += (data for data, source in found)
+    assert received == frames
     one.close()
     other.close()
 
@@ -37,7 +57,7 @@ def test_a_datagram_comes_from_the_address_that_sent_it(address: Address, bound:
 def test_what_cannot_be_sent_says_why() -> None:
     one = RelaySocket(LOOPBACK, 0)
 
-    assert one.send(LOOPBACK, 9, bytes(65_508)) == errno.EMSGSIZE
+    assert one.send(LOOPBACK, 9, [b"fits", bytes(65_508)]) == errno.EMSGSIZE
     one.close()
 
 

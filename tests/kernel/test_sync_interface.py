@@ -163,6 +163,9 @@ class Reader:
     def read_again(self) -> None:
         self.readings += 1
 
+    def takes_messages(self, maxlen: int) -> None:
+        pass
+
 
 def test_busy_connections_are_announced_less_often_and_the_event_says_why(bench: Bench) -> None:
     bench.sync.follow(Reader())

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from lvsha.core.instant import SECOND, Instant
 from lvsha.sync.conn_entry import key_of
 from lvsha.sync.relay_outputs import Install
-from lvsha.sync.resync import BATCH_ENTRIES, Batch, Installer, deletion
+from lvsha.sync.resync import BATCH_ENTRIES, BULK_MAXLEN, Batch, Installer, deletion
 from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.names import ConnFlag, TcpState
@@ -87,6 +87,18 @@ def test_messages_fit_the_smallest_backup_and_bear_its_syncid() -> None:
     assert batch is not None
     assert [len(message) for message in batch.messages] == [1448, 1448, 728]
     assert {decode_message(message).syncid for message in batch.messages} == {7}
+
+
+def test_messages_are_as_long_as_the_daemon_that_runs_takes() -> None:
+    installer, _ = ready()
+    installer.add(PEER, 1, tuple(install(cport) for cport in range(1, 600)))
+    installer.maxlen = BULK_MAXLEN
+
+    batch = installer.next_batch()
+
+    assert batch is not None
+    assert [len(message) for message in batch.messages] == [9188, 9188, 8 + 89 * 36]
+    assert len(conns(batch)) == 599
 
 
 def test_what_our_own_kernel_has_announced_meanwhile_is_left_out() -> None:

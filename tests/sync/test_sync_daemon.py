@@ -37,6 +37,7 @@ def test_a_backup_never_takes_less_than_a_plain_kernel_master_sends() -> None:
 
     assert master.maxlen == 44
     assert backup.maxlen == 1472
+    assert [daemon.maxlen for daemon in desired_daemons(replace(SETTINGS, backup_maxlen=9188))] == [9188, 44]
 
 
 @pytest.mark.parametrize(
