@@ -8,6 +8,7 @@ from lvsha.io.sync_socket import SyncInjector
 from lvsha.ipvs.model import Daemon, DaemonRole
 from lvsha.lab.errors import LabError
 from lvsha.lab.netns import ip_batch
+from lvsha.lab.settings import RunSettings
 from lvsha.lab.topology import PORT, Method, Topology
 from lvsha.sync.resync import pack
 from lvsha.wire.ipvs_sync.names import ConnFlag, Protocol, TcpState
@@ -19,7 +20,7 @@ _PORTS = 50_000
 _FLAGS = {Method.DR: 3 | ConnFlag.NOOUTPUT, Method.TUN: 2 | ConnFlag.NOOUTPUT, Method.NAT: ConnFlag(0)}
 
 
-def fill_table(topology: Topology, node: str, entries: int) -> None:
+def fill_table(topology: Topology, settings: RunSettings, node: str, entries: int) -> None:
     """See ``Stage.fill``.
 
     Raises:
@@ -29,7 +30,9 @@ def fill_table(topology: Topology, node: str, entries: int) -> None:
         ip_batch([f"link add {_DEVICE} type dummy", f"link set {_DEVICE} up"])
         ipvs.start_daemon(Daemon(role=DaemonRole.BACKUP, interface=_DEVICE, syncid=0))
         with SyncInjector(_DEVICE) as injector:
-            done = injector.deliver(pack(0, (_entry(topology, number) for number in range(entries))))
+            done = injector.deliver(
+                pack(0, (_entry(topology, settings, number) for number in range(entries)))
+            )
         ipvs.stop_daemon(DaemonRole.BACKUP)
         ip_batch([f"link delete {_DEVICE}"])
     if done.dropped or done.unconfirmed:
@@ -37,19 +40,21 @@ def fill_table(topology: Topology, node: str, entries: int) -> None:
         raise LabError(f"{node} lost {lost} of {done.sent} messages of the filling")
 
 
-def _entry(topology: Topology, number: int) -> bytes:
+def _entry(topology: Topology, settings: RunSettings, number: int) -> bytes:
     servers = list(topology.realservers)
+    is_tcp = settings.protocol == "tcp"
     client, port = divmod(number, _PORTS)
     server = topology.realserver_address(servers[number % len(servers)])
     return encode_entry(
         SyncConn.build(
-            protocol=Protocol.TCP,
+            protocol=Protocol.TCP if is_tcp else Protocol.UDP,
             client=(_client(topology, client), 10_000 + port),
             virtual=(topology.vips[0].ip, PORT),
             destination=(server, PORT),
-            state=TcpState.ESTABLISHED,
+            state=TcpState.ESTABLISHED if is_tcp else 0,
             flags=int(_FLAGS[topology.settings.method]),
-            timeout=900,
+            timeout=900 if is_tcp else 300,
+            fwmark=settings.fwmark,
         )
     )
 

@@ -38,6 +38,12 @@ def mark(text: str) -> int:
     return value
 
 
+def yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("yes or no")
+    return text == "yes"
+
+
 def phase(text: str) -> float | None:
     if text == "any":
         return None
@@ -147,11 +153,16 @@ OPTIONS = (
         field="protocol",
         metavar="P",
         choices=("tcp", "udp"),
-        help="of the connections; udp: with persistence, from 50 addresses",
+        help="of the connections; udp is always persistent",
     ),
     Option(
-        name="fwmark", field="fwmark", metavar="N", parse=mark, help="one service for a mark; 0: by address"
+        name="persistent",
+        field="persistent",
+        metavar="yes|no",
+        parse=yes_or_no,
+        help="persistent services, and connections from 50 addresses",
     ),
+    Option(name="fwmark", field="fwmark", metavar="N", parse=mark, help="services by mark; 0: by address"),
     Option(
         name="idle", field="idle", metavar="N", parse=positive, help="connections that say nothing, in a load"
     ),

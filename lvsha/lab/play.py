@@ -12,7 +12,7 @@ from typing import Any
 
 from lvsha.lab.errors import LabError
 from lvsha.lab.guest import GuestRequest, Kernel, run_session, session
-from lvsha.lab.report import progress
+from lvsha.lab.report import kind_of_service, progress
 from lvsha.lab.scenario import kernel_words, play
 from lvsha.lab.settings import RunSettings
 from lvsha.lab.stage import Stage
@@ -135,10 +135,11 @@ def _write_whole(path: Path, text: str) -> None:
 def headline(settings: RunSettings) -> str:
     """``crash with lvsha: DR, IPv4, adverts every 0.1 s``."""
     vips = f", {settings.vips} VIPs" if settings.vips > 1 else ""
+    kind = "".join(f", {word}" for word in kind_of_service(settings.as_json()))
     part = f" of {settings.process}" if settings.scenario == "agent-kill" else ""
     return (
         f"{settings.scenario}{part} with {settings.director}: {settings.method.upper()}, "
-        f"IPv{settings.family}, adverts every {settings.advert_s:g} s{vips}"
+        f"IPv{settings.family}{kind}, adverts every {settings.advert_s:g} s{vips}"
     )
 
 

@@ -19,10 +19,16 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 MILLISECOND = 1_000_000
+
+QUESTION = b"0\n"
+"""Of a connection of the load."""
+
+RETRY = 1_000 * MILLISECOND
+"""Nanoseconds."""
 
 LAST_ECHOES_S = 0.3
 """How long a stopped heartbeat waits for what is still under way."""
@@ -31,13 +37,14 @@ LAST_ECHOES_S = 0.3
 
 
 class Connection:
-    """One TCP connection and who answers it."""
+    """One TCP connection, or UDP flow, and who answers it."""
 
-    __slots__ = ("error", "opened_at", "server", "sock")
+    __slots__ = ("error", "opened_at", "server", "sock", "spoke_at")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.opened_at = time.monotonic_ns()
+        self.spoke_at = self.opened_at
         self.server = ""
         self.error = ""
         """Name of the errno that it died of; empty while it lives."""
@@ -58,50 +65,46 @@ class Connections:
         rounds: int,
         timeout_s: float,
         sources: Sequence[str] = (),
-        *,
-        until_error: bool = False,
+        protocol: str = "tcp",
     ) -> dict[str, Any]:
         """Open ``count`` connections one after another; each makes ``rounds`` round trips at once.
 
-        With ``sources`` they are UDP, from these addresses in turn; with ``until_error`` the first that
-        fails is the last.
+        From the addresses ``sources`` in turn, if there are any.
         """
         errors: Counter[str] = Counter()
         servers: Counter[str] = Counter()
         many_files(len(self.all) + count)
         for number in range(count):
+            connection = Connection(new_socket(address, protocol, sources, number))
             try:
-                if sources:
-                    connection = Connection(
-                        datagrams(address, port, sources[number % len(sources)], timeout_s)
-                    )
-                else:
-                    connection = Connection(socket.create_connection((address, port), timeout_s))
-                    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.sock.settimeout(timeout_s)
+                connection.sock.connect((address, port))
+                connection.opened_at = time.monotonic_ns()
                 for _ in range(rounds):
                     self.sequence += 1
                     connection.sock.send(b"%d\n" % self.sequence)
                     connection.server = connection.sock.recv(256).partition(b" ")[0].decode()
             except OSError as error:
                 errors[error_name(error)] += 1
-                if until_error:
-                    break
+                connection.sock.close()
                 continue
             connection.sock.setblocking(False)
             servers[connection.server] += 1
             self.all.append(connection)
         return {"opened": sum(servers.values()), "servers": servers, "errors": errors}
 
-    def load(self, address: str, port: int, rate: float) -> dict[str, Any]:
+    def load(
+        self, address: str, port: int, rate: float, sources: Sequence[str] = (), protocol: str = "tcp"
+    ) -> dict[str, Any]:
         """Open ``rate`` connections a second until the next order comes; each makes one round trip.
 
         Counted is what the client sees: ``unanswered`` of those that it believes established, and how long
-        the slowest answer took.
+        the slowest answer took. A UDP question without an answer is asked again after a second, as TCP does
+        with a SYN.
         """
         many_files(20_000)
         poll = select.poll()
         poll.register(0, select.POLLIN)
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         pending: dict[int, Connection] = {}
         errors: Counter[str] = Counter()
         interval = round(1e9 / rate)
@@ -110,15 +113,16 @@ class Connections:
         while (now := time.monotonic_ns()) < (end or now + 1) and (pending or end is None):
             if end is None and now >= due:
                 due = max(due + interval, now - MILLISECOND * 100)
+                sock = new_socket(address, protocol, sources, opened)
                 opened += 1
-                sock = socket.socket(family, socket.SOCK_STREAM)
                 sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.connect_ex((address, port))
                 pending[sock.fileno()] = Connection(sock)
                 poll.register(sock, select.POLLOUT)
                 continue
-            wait = (due if end is None else end) - now
+            if protocol == "udp":
+                ask_again(pending.values(), now)
+            wait = (due if end is None else min(end, now + RETRY // 4)) - now
             for fd, event in poll.poll(max(0, -(-wait // MILLISECOND))):
                 if fd == 0:
                     poll.unregister(0)
@@ -127,7 +131,7 @@ class Connections:
                 connection = pending[fd]
                 try:
                     if event & select.POLLOUT:
-                        connection.sock.send(b"0\n")
+                        connection.sock.send(QUESTION)
                         poll.modify(fd, select.POLLIN)
                         continue
                     connection.server = connection.sock.recv(256).partition(b" ")[0].decode()
@@ -228,13 +232,24 @@ def many_files(count: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
 
 
-def datagrams(address: str, port: int, source: str, timeout_s: float) -> socket.socket:
-    """A flow of its own from one of our addresses."""
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((source, 0))
-    sock.connect((address, port))
-    sock.settimeout(timeout_s)
+def new_socket(address: str, protocol: str, sources: Sequence[str], number: int) -> socket.socket:
+    """For the ``number``-th connection to an address, from one of our addresses in turn."""
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    if protocol == "tcp":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sources:
+        sock.bind((sources[number % len(sources)], 0))
     return sock
+
+
+def ask_again(waiting: Iterable[Connection], now: int) -> None:
+    """The question once more on each UDP flow that waits for its answer since ``RETRY``."""
+    for connection in waiting:
+        if now - connection.spoke_at >= RETRY:
+            connection.spoke_at = now
+            with contextlib.suppress(OSError):  # no answer in the end says it
+                connection.sock.send(QUESTION)
 
 
 def error_name(error: OSError) -> str:

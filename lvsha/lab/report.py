@@ -31,6 +31,7 @@ def conditions(result: Json) -> str:
     if result["scenario"] == "agent-kill":
         words[0] += f" {settings['process']}"
     words += [settings["method"].upper(), f"IPv{settings['family']}", f"advert {settings['advert_s']:g} s"]
+    words += kind_of_service(settings)
     if settings["vips"] > 1:
         words.append(f"{settings['vips']} VIPs")
     if settings["sync_maxlen"]:
@@ -39,6 +40,13 @@ def conditions(result: Json) -> str:
         words.append(settings["transport"])
     words.append(f"{settings['crash_after_s']:g} s after")
     return ", ".join(words)
+
+
+def kind_of_service(settings: Json) -> list[str]:
+    """Where it is not TCP, by address, without persistence."""
+    words = ["UDP"] if settings.get("protocol", "tcp") == "udp" else []
+    words += ["persistent"] if settings.get("persistent") or words else []
+    return words + (["by mark"] if settings.get("fwmark") else [])
 
 
 def _summary(name: str, director: str, runs: list[Json]) -> Json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lvsha.lab import scenarios
+from lvsha.lab import evidence, results, scenarios
 from lvsha.lab.errors import LabError
 from lvsha.lab.settings import RunSettings
 from lvsha.lab.stage import Stage
@@ -89,12 +89,15 @@ def play(
             result["verdict"] = f"the scenario could not be played to its end: {error}"
         result["fault_after_last_connection_s"] = stage.fault_after_s
         result |= stage.holders()
-        result["weights"] = stage.weights()
+        destinations = {name: stage.destination(name) for name in stage.topology.realservers}
+        result["weights"] = results.weights(
+            stage.timeline, stage.topology.directors, destinations, fault_at=stage.fault_at
+        )
         result["settings"] = settings.as_json()
         if not result["ok"]:
             stamp = time.strftime("%Y%m%d-%H%M%S")
             target = artifacts / f"{settings.scenario}-{settings.director}-{stamp}"
-            stage.keep_evidence(target)
+            evidence.keep(stage, target)
             result["artifacts"] = str(target)
     result["took_s"] = round(time.monotonic() - began, 1)
     story.say(result["verdict"])

@@ -49,9 +49,11 @@ class RunSettings:
     rate: int = 0
     """Of a flood, packets a second, of a load, new connections a second; 0: as many as go, or its default."""
     protocol: str = "tcp"
-    """Of the connections; ``udp``: with persistence, from many addresses of the client."""
+    """Of the connections; ``udp`` is always persistent."""
+    persistent: bool = False
+    """Services are persistent, and the connections come from many addresses of the client."""
     fwmark: int = 0
-    """Not 0: one service for this firewall mark instead of one for each address and protocol."""
+    """Not 0: a service for this firewall mark (and the next, for a second address) instead of by address."""
     idle: int = 10_000
     """Connections that say nothing, beside a load."""
     entries: int = 100_000
@@ -73,6 +75,11 @@ class RunSettings:
     @property
     def topology(self) -> TopologySettings:
         return TopologySettings(method=self.method, family=self.family, vips=self.vips)
+
+    @property
+    def is_persistent(self) -> bool:
+        """A UDP flow is a flow only while its packets go to one realserver."""
+        return self.persistent or self.protocol == "udp"
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

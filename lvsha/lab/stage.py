@@ -6,25 +6,27 @@ kind of director is on stage.
 """
 
 import contextlib
+import json
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lvsha.lab import echo, probe, watch
+from lvsha.core.addr import Address
+from lvsha.lab import echo, probe, results, tables, watch
 from lvsha.lab.errors import LabError
 from lvsha.lab.fill import fill_table
 from lvsha.lab.helper import Helper
-from lvsha.lab.netns import run
 from lvsha.lab.peers.base import Peer
 from lvsha.lab.peers.keepalived import Keepalived
 from lvsha.lab.peers.lvsha import Lvsha
-from lvsha.lab.settings import DirectorKind, Process, RunSettings
+from lvsha.lab.settings import DirectorKind, RunSettings
 from lvsha.lab.story import Story
-from lvsha.lab.timeline import Span, Timeline, milliseconds, silences
+from lvsha.lab.timeline import Timeline
 from lvsha.lab.topology import DIRECTORS, PORT, Topology
 
 HEARTBEAT_MS = 2.0
@@ -81,9 +83,8 @@ class Stage:
         """Everything but the directors."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.topology.build()
-        if self.settings.fwmark:
-            self.topology.mark(self.settings.fwmark)
-        if self.settings.protocol == "udp":
+        self.topology.mark(self.settings.fwmark)
+        if self.settings.is_persistent:
             self.topology.be_many()
         if self.settings.capture and shutil.which("tcpdump"):
             self._capture = self._start_capture()
@@ -147,30 +148,20 @@ class Stage:
         for node in nodes:
             self.wait(
                 f"{node} has healthy realservers in its table",
-                lambda node=node: self._has_all_weights(node),  # type: ignore[misc]
+                partial(self._has_all_weights, node),
                 node=node,
             )
-            self.wait(f"{node} runs a sync daemon", lambda node=node: self._syncs(node), node=node)  # type: ignore[misc]
-            self.wait(f"{node} listens to VRRP", lambda node=node: self._listens(node), node=node)  # type: ignore[misc]
+            kernel, networks = self.topology.directors[node], len(self.topology.ports(node))
+            self.wait(f"{node} runs a sync daemon", partial(tables.syncs, kernel), node=node)
+            self.wait(f"{node} listens to VRRP", partial(tables.hears_vrrp, kernel, networks), node=node)
 
     def _has_all_weights(self, node: str) -> bool:
-        """Of the TCP and the UDP service on each address that offers them."""
+        """Of the TCP and the UDP service on each address that offers them; a mark's service has both."""
         table = self.timeline.weights.get(node, {})
         ends = [f">{self.destination(name)}" for name in self.topology.realservers]
         good = [weight for end in ends for key, weight in table.items() if key.endswith(end) and weight > 0]
-        services = 1 if self.settings.fwmark else 2 * len(self.peer.served)
-        return len(good) == services * len(ends)
-
-    def _syncs(self, node: str) -> bool:
-        """The daemons' sockets end in port 8848 on one side or the other."""
-        namespace = self.topology.directors[node]
-        return any(":2290 " in namespace.read(f"/proc/self/net/{table}") for table in ("udp", "udp6"))
-
-    def _listens(self, node: str) -> bool:
-        """A raw socket of protocol 112 on every network."""
-        namespace = self.topology.directors[node]
-        sockets = sum(namespace.read(f"/proc/self/net/{table}").count(":0070 ") for table in ("raw", "raw6"))
-        return sockets >= len(self.topology.ports(node))
+        services = 1 if self.settings.fwmark else 2
+        return len(good) == services * len(self.peer.served) * len(ends)
 
     # The client
 
@@ -181,10 +172,7 @@ class Stage:
         wanted = self.settings.connections if count is None else count
         client = self._helpers["connections"]
         order = {"address": address or self.vip, "port": PORT, "count": wanted, "rounds": rounds}
-        order |= {"timeout_s": 2.0}
-        if self.settings.protocol == "udp":
-            order["sources"] = [str(each) for each in self.topology.client_addresses()]
-        client.send({"do": "open"} | order)
+        client.send({"do": "open", "timeout_s": 2.0} | order | self._kind_of_connection())
         answer = client.receive(60.0 + wanted)
         self.last_connection_at = int(answer["at"])
         if answer["opened"] != wanted:
@@ -200,36 +188,32 @@ class Stage:
     def start_load(self, rate: int) -> None:
         """Begin to open so many connections a second, of which each makes one round trip and stays open."""
         client = self._spawn("load", probe.drive_connections, "client")
-        client.send({"do": "load", "address": self.vip, "port": PORT, "rate": rate})
+        order = {"do": "load", "address": self.vip, "port": PORT, "rate": rate}
+        client.send(order | self._kind_of_connection())
 
-    def stop_load(self) -> dict[str, Any]:
+    def _kind_of_connection(self) -> dict[str, Any]:
+        """A persistent service takes every address for one client, so there are many of them."""
+        persistent = self.settings.is_persistent
+        sources = [str(each) for each in self.topology.client_addresses()] if persistent else []
+        return {"protocol": self.settings.protocol, "sources": sources}
+
+    def stop_load(self, timeout_s: float = 10.0) -> dict[str, Any]:
         """How it went, and how many of the opened go on: a further round trip on each."""
         client = self._helpers["load"]
-        client.send({"do": "check", "timeout_s": 10.0})
+        client.send({"do": "check", "timeout_s": timeout_s})
         opened = client.receive(60.0)
-        return opened | {"check": client.receive(60.0)}
+        check = client.receive(60.0)
+        client.kill()
+        return opened | {"check": check}
 
-    def rows(self, node: str) -> set[tuple[str, ...]]:
-        """The kernel's connections to the realservers' port, without states and timers."""
-        text = self.topology.directors[node].read("/proc/self/net/ip_vs_conn")
-        found = (tuple(line.split()[:7]) for line in text.splitlines()[1:])
-        port = f"{PORT:04X}"
-        return {row for row in found if port in (row[4], row[6])}
+    def rows(self, node: str) -> set[tables.Row]:
+        """See ``tables.connections``."""
+        return tables.connections(self.topology.directors[node])
 
-    def counted(self, node: str, address: str) -> int:
-        """The connections that a director's kernel counts for the services of an address.
-
-        As good as reading its table, if they are bound; of a large one that would take half a minute.
-        """
-        text = self.topology.directors[node].read("/proc/self/net/ip_vs")
-        total, mine = 0, False
-        for line in text.splitlines()[3:]:
-            words = line.split()
-            if words[0] != "->":
-                mine = watch.endpoint(words[1]).rpartition(":")[0].strip("[]") == address
-            elif mine:
-                total += int(words[4]) + int(words[5])
-        return total
+    def counted(self, node: str, address: Address) -> int:
+        """The connections that a director's kernel counts for the services of an address."""
+        mark = self.topology.marks(self.settings.fwmark).get(address)
+        return tables.counted(self.topology.directors[node], f"fwmark {mark}" if mark else str(address))
 
     def fill(self, node: str, entries: int) -> None:
         """Put rows into the kernel of a director that does not run yet, as of so many clients.
@@ -237,13 +221,18 @@ class Stage:
         They come as another kernel's sync messages would, and are bound to no realserver: nobody could open
         so many sockets here.
         """
-        fill_table(self.topology, node, entries)
+        fill_table(self.topology, self.settings, node, entries)
 
     def connections_by_age(self, at: int, ages_ms: list[float]) -> dict[str, Any]:
         """What became of the connections by their age at an instant, in milliseconds; ask after a check."""
         client = self._helpers["connections"]
         client.send({"do": "by_age", "at": at, "ages_ms": ages_ms})
         return client.receive(10.0)
+
+    def renew_client(self) -> None:
+        """A client without connections takes the place of the one there is."""
+        self._helpers["connections"].kill()
+        self._spawn("connections", probe.drive_connections, "client")
 
     def forget_dead_connections(self) -> int:
         client = self._helpers["connections"]
@@ -392,8 +381,6 @@ class Stage:
         line = self._helpers["witness"].line(max(0.0, timeout_s))
         if line is None:
             return False
-        import json
-
         self.timeline.add(json.loads(line))
         return True
 
@@ -401,82 +388,15 @@ class Stage:
         nodes = [node] if node else list(DIRECTORS)
         return "; ".join(self.peer.why_not(each) for each in nodes)
 
-    # Results
-
     def silence(self) -> dict[str, Any]:
-        """The longest silence from the fault to the end, and when it began, in milliseconds."""
+        """See ``results.silence``; once the heartbeat was stopped."""
         assert self.beats is not None
         assert self.fault_at is not None
-        end = int(self.beats["at"])
-        found: dict[str, Any] = {"longest_silence_ms": 0.0, "silence_began_ms": None}
-        for index, flow in enumerate(self.beats["flows"]):
-            spans = silences(flow["echoes"], self.fault_at, end)
-            longest = spans[0]
-            assert longest.end is not None
-            length = milliseconds(longest.end - longest.start)
-            if index == 0:
-                quiet = silences(flow["echoes"], flow["echoes"][0], self.fault_at)
-                found["longest_silence_ms"] = length
-                found["silence_began_ms"] = milliseconds(longest.start - self.fault_at)
-                found["longest_silence_before_ms"] = milliseconds(_length(quiet[0]))
-                found["heartbeats_lost"] = len(
-                    [at for at in flow["lost"] if at >= self.fault_at - SECOND // 10]
-                )
-            else:
-                found["last_vip_silence_ms"] = length
-        return found
+        return results.silence(self.beats, self.fault_at)
 
     def holders(self) -> dict[str, Any]:
-        """Who held the VIP when, in milliseconds from the fault, and how long two of them did."""
-        end = now()
-        zero = self.fault_at if self.fault_at is not None else end
-        spans = self.timeline.holding(self.vip, end)
-        double = self.timeline.double_holding(self.vip, end)
-        return {
-            "holders": {
-                node: [
-                    [milliseconds(span.start - zero), milliseconds((span.end or end) - zero)] for span in mine
-                ]
-                for node, mine in sorted(spans.items())
-            },
-            "double_holder_ms": milliseconds(max((_length(span) for span in double), default=0)),
-        }
-
-    def weights(self) -> dict[str, Any]:
-        """Weight over time by director and realserver, in milliseconds from the fault."""
-        zero = self.fault_at or 0
-        return {
-            node: {
-                name: [
-                    [milliseconds(at - zero), weight]
-                    for at, weight in self.timeline.weights_of(node, self.destination(name))
-                ]
-                for name in self.topology.realservers
-            }
-            for node in DIRECTORS
-        }
-
-    def keep_evidence(self, target: Path) -> None:
-        """Copy what explains a run: logs, configurations, tables, connections, the wire."""
-        target.mkdir(parents=True, exist_ok=True)
-        for name, namespace in self.topology.directors.items():
-            for option, file in (("-Ln", "table"), ("-Lnc", "connections"), ("-Ln --stats", "stats")):
-                with contextlib.suppress(LabError):
-                    text = namespace.run(["ipvsadm", *option.split()], check=False)
-                    (target / f"{name}-ipvsadm-{file}.txt").write_text(text)
-            with contextlib.suppress(LabError):
-                (target / f"{name}-addresses.txt").write_text(namespace.run(["ip", "-br", "address"]))
-            folder = self.peer.node_folder(name)
-            for path in folder.iterdir():
-                if path.is_file():
-                    shutil.copy(path, target / f"{name}-{path.name}")
-        if self._capture is not None:
-            self._stop_capture()
-        for path in [*self.folder.glob("*.log"), *self.folder.glob("*.pcap")]:
-            if path.stat().st_size:
-                shutil.copy(path, target / path.name)
-        lines = (str(event) for event in self.timeline.events if event["event"] != "advert")
-        (target / "witness.txt").write_text("\n".join(lines) + "\n")
+        """See ``results.holders``."""
+        return results.holders(self.timeline, self.vip, fault_at=self.fault_at, end=now())
 
     # Clearing
 
@@ -487,7 +407,7 @@ class Stage:
     def return_realserver(self, name: str) -> None:
         self.topology.set_link(name, up=True)
 
-    def _stop_capture(self) -> None:
+    def stop_capture(self) -> None:
         if self._capture is not None:
             self._capture.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -502,21 +422,5 @@ class Stage:
         for helper in self._helpers.values():
             helper.kill()
         self._helpers.clear()
-        self._stop_capture()
+        self.stop_capture()
         self.topology.remove()
-
-
-def _length(span: Span) -> int:
-    assert span.end is not None
-    return span.end - span.start
-
-
-@contextlib.contextmanager
-def stage(settings: RunSettings, folder: Path, story: Story) -> Iterator[Stage]:
-    """A stage that is cleared at the end of the block."""
-    with Stage(settings, folder, story) as opened:
-        opened.build()
-        yield opened
-
-
-__all__ = ["Process", "Stage", "run", "stage"]

@@ -101,13 +101,17 @@ class Topology:
             f"address add {address}/{length} dev eth0{suffix}" for address in self.client_addresses()
         )
 
-    def mark(self, fwmark: int) -> None:
-        """Have both directors' packet filters mark whatever goes to a virtual address."""
+    def marks(self, first: int) -> dict[Address, int]:
+        """The firewall mark of each address with a service, counted from the first's; 0: there are none."""
+        return {address: first + n for n, address in enumerate(self.service_addresses)} if first else {}
+
+    def mark(self, first: int) -> None:
+        """Have both directors' packet filters mark what goes to an address with a service, by ``marks``."""
         program = "iptables-legacy" if self.settings.family == 4 else "ip6tables-legacy"
-        for director in self.directors.values():
-            for address in self.service_addresses:
-                words = [program, "-w", "-t", "mangle", "-A", "PREROUTING", "-d", str(address)]
-                director.run([*words, "-j", "MARK", "--set-mark", str(fwmark)])
+        for address, mark in self.marks(first).items():
+            words = [program, "-w", "-t", "mangle", "-A", "PREROUTING", "-d", str(address)]
+            for director in self.directors.values():
+                director.run([*words, "-j", "MARK", "--set-mark", str(mark)])
 
     def disturb(self, director: str, *, loss: int, port: int, family: int) -> None:
         """Lose, reorder and double what reaches a director's UDP port, and nothing else.

@@ -4,8 +4,9 @@
 
 plays every cell once with each kind of director, both in one guest, each cell in a guest of its own. A
 cell whose result lies in the folder is not played again, so that a page can be made in several sittings;
-``--cell`` plays one, ``--only-page`` none. Needs a quiet machine: a director that does not get the
-processor for 0.1 s loses connections that are younger than that.
+``--cell`` plays one, ``--only-page`` none. ``--matrix`` plays every scenario for every method, family and
+kind of service instead, many cells in a guest (``no_loss_matrix.py``). Needs a quiet machine: a director
+that does not get the processor for 0.1 s loses connections that are younger than that.
 """
 
 import argparse
@@ -18,10 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import no_loss_matrix as matrix
+
 Result = dict[str, Any]
 
 BEGIN = "<!-- no loss: begin -->"
 END = "<!-- no loss: end -->"
+MATRIX_BEGIN = "<!-- matrix: begin -->"
+MATRIX_END = "<!-- matrix: end -->"
 LIMIT_S = 230
 
 KINDS = {
@@ -51,9 +56,6 @@ FURTHER = (
     "switchover-under-load",
     "table-100k",
 )
-HAVE_NO_FWMARK = ("config-lag",)
-ARE_TCP = ("fresh-connections", "switchover-under-load", "quiet-connections", "forged-sync")
-"""Say something about handshakes, TCP time-outs, or a load that is TCP."""
 
 
 def cells() -> Iterator[str]:
@@ -67,10 +69,6 @@ def cells() -> Iterator[str]:
 def _every() -> Iterator[str]:
     for own in KINDS.values():
         for scenario, settings in SCENARIOS.items():
-            if own.startswith("protocol") and scenario in ARE_TCP:
-                continue
-            if own.startswith("fwmark") and scenario in HAVE_NO_FWMARK:
-                continue
             yield ",".join(filter(None, (scenario, settings, own)))
         if not own:
             yield from FURTHER
@@ -177,7 +175,12 @@ def main() -> int:
     parser.add_argument("--cell", action="append", help="play this one only")
     parser.add_argument("--only-page", action="store_true")
     parser.add_argument("--until", type=float, help="begin no further cell after so many seconds")
+    parser.add_argument("--matrix", action="store_true", help="the matrix instead")
+    parser.add_argument("--again", action="store_true", help="with --matrix: what was not ok, once more")
+    parser.add_argument("--director", choices=("lvsha", "keepalived"), default="lvsha", help="of the matrix")
     arguments = parser.parse_args()
+    if arguments.matrix:
+        return play_matrix(arguments)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     found: dict[str, list[Result]] = {}
@@ -191,10 +194,30 @@ def main() -> int:
             found[cell] = results
     text = page(found)
     if arguments.page is not None:
-        before, _, rest = arguments.page.read_text().partition(BEGIN)
-        arguments.page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+        write_between(arguments.page, BEGIN, text, END)
     print(text)
     return 0
+
+
+def play_matrix(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder / "matrix"
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + arguments.until if arguments.until is not None else None
+    if not arguments.only_page:
+        names = arguments.cell or list(matrix.cells())
+        matrix.play(names, folder, arguments.director, again=arguments.again, until=until)
+    tables = [matrix.page(folder, kind) for kind in ("lvsha", "keepalived") if any(folder.glob(f"{kind}_*"))]
+    text = "\n\n".join(tables)
+    if arguments.page is not None:
+        write_between(arguments.page, MATRIX_BEGIN, text, MATRIX_END)
+    print(text)
+    return 0
+
+
+def write_between(path: Path, begin: str, text: str, end: str) -> None:
+    """Into a page, in the place of what stood between the markers."""
+    before, _, rest = path.read_text().partition(begin)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":

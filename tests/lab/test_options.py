@@ -15,6 +15,10 @@ def test_a_scenario_carries_settings_of_its_own() -> None:
         "crash",
         {"advert_s": 1.0, "method": "nat", "phase": None},
     )
+    assert parse_cell("crash,fwmark=7,persistent=yes", SCENARIOS) == (
+        "crash",
+        {"fwmark": 7, "persistent": True},
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,7 @@ def test_a_scenario_carries_settings_of_its_own() -> None:
         ("crash,method=sr", "one of dr, nat, tun"),
         ("crash,vips=0", "at least 1"),
         ("crash,family", "family="),
+        ("crash,persistent=perhaps", "yes or no"),
     ],
 )
 def test_what_cannot_be_asked_for_is_said(text: str, says: str) -> None:

@@ -19,6 +19,7 @@ CASES = [
     RunSettings(scenario="crash", vips=500),
     RunSettings(scenario="crash", sync_maxlen=64),
 ]
+MARKED = RunSettings(scenario="crash", fwmark=7, persistent=True, family=6, vips=2)
 
 
 @pytest.mark.parametrize("settings", CASES, ids=lambda s: f"{s.method}-{s.family}-{s.vips}-{s.sync_maxlen}")
@@ -54,6 +55,20 @@ def test_keepalived_is_given_every_address_and_every_realserver(
     assert "priority 100" in text
     assert f"advert_int {settings.advert_s:g}" in text
     assert ("maxlen 64" in text) is (settings.sync_maxlen == 64)
+
+
+def test_a_marked_run_has_a_persistent_service_for_the_mark_of_each_address(tmp_path: Path) -> None:
+    topology = Topology(MARKED.topology)
+    first, second = topology.service_addresses
+    assert topology.marks(7) == {first: 7, second: 8}
+
+    loaded = loads(Lvsha(topology, MARKED, tmp_path).config("lb1"), "lab", "lb1")
+    text = Keepalived(topology, MARKED, tmp_path).config("lb1")
+
+    assert [service.service.key.fwmark for service in loaded.services] == [7, 8]
+    assert all(service.service.persistence_timeout_s == 120 for service in loaded.services)
+    assert [text.count(f"virtual_server fwmark {mark} {{") for mark in (7, 8)] == [1, 1]
+    assert text.count("ip_family inet6") == text.count("persistence_timeout 120") == 2
 
 
 def test_a_dead_realserver_is_missed_by_the_clock_of_each_kind_of_check(tmp_path: Path) -> None:

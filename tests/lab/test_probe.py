@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lvsha.lab.probe import Connections
+from lvsha.lab.probe import QUESTION, RETRY, Connection, Connections, ask_again
 
 
 class Server:
@@ -135,3 +135,34 @@ def test_a_load_counts_what_it_opened_and_goes_on_with_it(server: Server) -> Non
     assert (answer["errors"], answer["unanswered"]) == ({}, 0)
     assert connections.check(5.0)["survived"] == answer["opened"]
     close(connections)
+
+
+def test_udp_flows_come_from_each_source_in_turn() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        sources = ["127.0.0.2", "127.0.0.3"]
+        connections = Connections()
+
+        answer = connections.open(
+            "127.0.0.1", server.getsockname()[1], 4, 0, timeout_s=5.0, sources=sources, protocol="udp"
+        )
+
+        assert answer["opened"] == 4
+        assert [each.sock.getsockname()[0] for each in connections.all] == sources * 2
+        close(connections)
+
+
+def test_a_question_without_an_answer_is_asked_again_once_a_second() -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    there.setblocking(False)
+    waiting = Connection(here)
+
+    ask_again([waiting], waiting.opened_at + RETRY - 1)
+    ask_again([waiting], waiting.opened_at + RETRY)
+    ask_again([waiting], waiting.opened_at + 2 * RETRY - 1)
+
+    assert there.recv(16) == QUESTION
+    with pytest.raises(BlockingIOError):
+        there.recv(16)
+    here.close()
+    there.close()

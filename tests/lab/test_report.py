@@ -43,6 +43,8 @@ def test_other_conditions_are_another_row() -> None:
 
     assert len(summarize([result("lvsha", 100, 320.0), slow])) == 2
     assert conditions(slow) == "crash, DR, IPv4, advert 1 s, 1 s after"
+    slow["settings"] |= {"protocol": "udp", "fwmark": 7}
+    assert conditions(slow) == "crash, DR, IPv4, advert 1 s, UDP, persistent, by mark, 1 s after"
 
 
 def test_directors_stand_one_below_the_other_with_ours_first() -> None:

@@ -30,8 +30,8 @@ class Peer(ABC):
         """As the next configuration file that is written has them."""
         self.preempts = False
         """Whether a director of higher priority takes its address back (keepalived does by default)."""
-        self.tcp_timeout_s: int | None = None
-        """Of an idle connection in the kernel; None: the kernel's own 900 s."""
+        self.idle_timeout_s: int | None = None
+        """Of an idle connection in the kernel; None: the kernel's own 900 s, and 300 s of UDP."""
         self.served: list[Address] = list(topology.service_addresses)
         """Virtual addresses that have a service in the next configuration file."""
         self.tracked: Address | None = None

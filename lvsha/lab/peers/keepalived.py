@@ -31,7 +31,8 @@ class Keepalived(Peer):
         """The text of keepalived.conf."""
         topology, settings = self.topology, self.settings
         maxlen = f" maxlen {settings.sync_maxlen}" if settings.sync_maxlen else ""
-        timeouts = f"  lvs_timeouts tcp {self.tcp_timeout_s}\n" if self.tcp_timeout_s is not None else ""
+        idle = self.idle_timeout_s
+        timeouts = f"  lvs_timeouts tcp {idle} udp {idle}\n" if idle is not None else ""
         vips = [f"{vip} dev eth0" for vip in topology.vips]
         blocks = [
             f"global_defs {{\n  router_id {node}\n  vrrp_version 3\n"
@@ -45,11 +46,12 @@ class Keepalived(Peer):
             gateway = [f"{topology.gateway} dev eth1"]
             blocks.append(self._instance("inside", "eth1", INSIDE_VRID, node, gateway, []))
             blocks.append("vrrp_sync_group pair {\n  group {\n    outside\n    inside\n  }\n}\n")
-        if settings.fwmark:
-            family = "" if settings.family == 4 else "\n  ip_family inet6"
-            blocks.append(self._service(f"fwmark {settings.fwmark}", f"TCP{family}", port=0))
-        else:
-            for address in self.served:
+        marks = topology.marks(settings.fwmark)
+        for address in self.served:
+            if address in marks:
+                family = "" if settings.family == 4 else "\n  ip_family inet6"
+                blocks.append(self._service(f"fwmark {marks[address]}", f"TCP{family}", port=0))
+            else:
                 blocks += [self._service(f"{address} {PORT}", protocol) for protocol in ("TCP", "UDP")]
         return "\n".join(blocks)
 
@@ -82,7 +84,7 @@ class Keepalived(Peer):
             f"  lb_kind {settings.method.upper()}",
             f"  protocol {protocol}",
         ]
-        if settings.protocol == "udp":
+        if settings.is_persistent:
             lines.append(f"  persistence_timeout {PERSISTENCE_S}")
         for name in self.topology.realservers:
             lines += [

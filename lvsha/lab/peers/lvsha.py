@@ -44,21 +44,22 @@ class Lvsha(Peer):
         lines += self._router("outside", "eth0", VRID, [str(vip) for vip in topology.vips])
         if topology.gateway is not None:
             lines += self._router("inside", "eth1", INSIDE_VRID, [str(topology.gateway)])
-        if settings.fwmark:
-            family = ["family = 6"] if settings.family == 6 else []
-            lines += self._service(['name = "marked"', f"fwmark = {settings.fwmark}", *family])
-        else:
-            for address in self.served:
-                text = f"[{address}]:{PORT}" if address.version == 6 else f"{address}:{PORT}"
-                lines += self._service([f'address = "{text}"', 'protocol = ["tcp", "udp"]'])
+        marks = topology.marks(settings.fwmark)
+        for address in self.served:
+            text = f"[{address}]:{PORT}" if address.version == 6 else f"{address}:{PORT}"
+            key = [f'address = "{text}"', 'protocol = ["tcp", "udp"]']
+            if address in marks:
+                key = [f"fwmark = {marks[address]}", f"family = {address.version}"]
+            lines += self._service(key)
         lines += ["", "[sync]", 'interface = "eth0"', f"syncid = {SYNCID}"]
         if settings.sync_maxlen:
             lines.append(f"maxlen = {settings.sync_maxlen}")
         folder = self.node_folder(node)
         if settings.transport == "relay":
             lines += ["", "[sync.relay]", f'key_file = "{folder}/relay.key"']
-        if self.tcp_timeout_s is not None:
-            lines += ["", "[ipvs.timeouts]", f'tcp = "{self.tcp_timeout_s}s"']
+        if self.idle_timeout_s is not None:
+            lines += ["", "[ipvs.timeouts]"]
+            lines += [f'{protocol} = "{self.idle_timeout_s}s"' for protocol in ("tcp", "udp")]
         lines += ["", "[agent]", f'run_dir = "{folder}/run"', f'state_dir = "{folder}/state"']
         return "\n".join(lines) + "\n"
 
@@ -83,7 +84,7 @@ class Lvsha(Peer):
 
     def _service(self, key: list[str]) -> list[str]:
         settings = self.settings
-        if settings.protocol == "udp":
+        if settings.is_persistent:
             key = [*key, f'persistence_timeout = "{PERSISTENCE_S}s"']
         port = f"port = {PORT}, " if settings.fwmark else ""
         realservers = ", ".join(

@@ -16,7 +16,8 @@ def connect(stage: Stage, *, avoid: str = "") -> None:
     answer = stage.open_connections()
     stage.start_heartbeat(avoid=avoid)
     spread = ", ".join(f"{count} on {name}" for name, count in sorted(answer["servers"].items()))
-    stage.story.say(f"the client has {answer['opened']} established TCP connections to {stage.vip}: {spread}")
+    kind = stage.settings.protocol.upper()
+    stage.story.say(f"the client has {answer['opened']} {kind} connections to {stage.vip}: {spread}")
 
 
 def await_takeover(stage: Stage, new_master: str) -> None:

@@ -6,7 +6,7 @@ kernel binds it later.
 
 from dataclasses import replace
 
-from lvsha.lab.errors import LabError
+from lvsha.core.addr import Address
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
 from lvsha.lab.stage import SECOND, Stage, now
@@ -19,8 +19,6 @@ PATIENCE_S = 5.0
 
 
 def play(stage: Stage) -> Outcome:
-    if stage.settings.fwmark:
-        raise LabError("config-lag adds a service by its address: not with --fwmark")
     first, added = stage.topology.service_addresses
     stage.peer.served = [first]
     stage.start_pair()
@@ -33,8 +31,8 @@ def play(stage: Stage) -> Outcome:
     stage.story.say(f"{added} has a service on lb1 alone, and {count} connections")
     stage.pump(LAG_S)
     _reload(stage, "lb2")
-    counted_after_s = _until_counted(stage, str(added), count)
-    counted = stage.counted("lb2", str(added))
+    counted_after_s = _until_counted(stage, added, count)
+    counted = stage.counted("lb2", added)
     stage.story.say(f"lb2 has the service, and counts {counted} of its {count} connections")
 
     stage.mark_fault("lb1 crashes: its cables are pulled")
@@ -57,7 +55,7 @@ def _reload(stage: Stage, node: str) -> None:
     stage.wait_until_ready(node)
 
 
-def _until_counted(stage: Stage, address: str, count: int) -> float | None:
+def _until_counted(stage: Stage, address: Address, count: int) -> float | None:
     began = now()
     while now() < began + round(PATIENCE_S * SECOND):
         if stage.counted("lb2", address) == count:

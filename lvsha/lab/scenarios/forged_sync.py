@@ -13,7 +13,7 @@ from lvsha.lab.scenarios._takeover import connect, judge
 from lvsha.lab.stage import Stage
 from lvsha.lab.topology import PORT
 from lvsha.sync.resync import pack
-from lvsha.wire.ipvs_sync.names import TcpState
+from lvsha.wire.ipvs_sync.names import Protocol, TcpState
 from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import encode_entry
 
@@ -47,26 +47,32 @@ def play(stage: Stage) -> Outcome:
     outcome = judge(stage, new_master="lb2")
     return replace(
         outcome,
-        ok=outcome.ok and accepted == 0,
+        ok=outcome.ok and accepted == 0 and (bool(frames) or not _has_relay(stage)),
         verdict=f"{accepted} of {2 * FORGED} forged entries were taken; {outcome.verdict}",
         extras=outcome.extras | {"forged": FORGED, "accepted": accepted, "replayed_frames": len(frames)},
     )
 
 
+def _has_relay(stage: Stage) -> bool:
+    return stage.peer.name == "lvsha" and stage.settings.transport == "relay"
+
+
 def _forge(stage: Stage) -> None:
     """As a host of the segment would: every connection to the first realserver, under the right syncid."""
+    is_tcp = stage.settings.protocol == "tcp"
     server = stage.topology.realserver_address("rs1")
     client = stage.topology.director_address("lb1")
     entries = [
         encode_entry(
             SyncConn.build(
-                protocol=6,
+                protocol=Protocol.TCP if is_tcp else Protocol.UDP,
                 client=(client, _FORGER_PORT + number),
                 virtual=(stage.topology.vips[0].ip, PORT),
                 destination=(server, PORT),
-                state=TcpState.ESTABLISHED,
+                state=TcpState.ESTABLISHED if is_tcp else 0,
                 flags=0,
                 timeout=900,
+                fwmark=stage.settings.fwmark,
             )
         )
         for number in range(FORGED)
@@ -103,12 +109,18 @@ def _frames(capture: socket.socket) -> list[bytes]:
     with contextlib.suppress(BlockingIOError):
         while True:
             data = capture.recv(65_536)
-            if len(data) > 28 and data[0] >> 4 == 4 and data[9] == 17:
-                header = (data[0] & 15) * 4
-                if struct.unpack_from("!H", data, header + 2)[0] == RELAY_PORT:
-                    frames.append(data[header + 8 :])
+            header = _header(data)
+            if header and struct.unpack_from("!H", data, header + 2)[0] == RELAY_PORT:
+                frames.append(data[header + 8 :])
     capture.close()
     return frames
+
+
+def _header(data: bytes) -> int:
+    """The length of the IP header before UDP; 0: it is something else."""
+    if len(data) > 28 and data[0] >> 4 == 4 and data[9] == Protocol.UDP:
+        return (data[0] & 15) * 4
+    return 40 if len(data) > 48 and data[0] >> 4 == 6 and data[6] == Protocol.UDP else 0
 
 
 def _replay(stage: Stage, frames: list[bytes], address: str) -> None:

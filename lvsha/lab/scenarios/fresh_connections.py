@@ -22,10 +22,11 @@ def play(stage: Stage) -> Outcome:
     stage.start_heartbeat()
     stage.pump(1.0)
 
-    answer = stage.open_connections(rounds=0)
+    # Nobody has heard of a UDP flow before it has said something.
+    answer = stage.open_connections(rounds=0 if stage.settings.protocol == "tcp" else 1)
     stage.crash("lb1")
     fault_at = stage.mark_fault(
-        f"lb1 crashes right after {answer['opened']} handshakes: its cables are pulled"
+        f"lb1 crashes right after {answer['opened']} were opened: its cables are pulled"
     )
     stage.wait_for_holder("lb2")
     stage.settle()

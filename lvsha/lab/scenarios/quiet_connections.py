@@ -18,7 +18,7 @@ LENGTH_S = 2 * TIMEOUT_S
 
 
 def play(stage: Stage) -> Outcome:
-    stage.peer.tcp_timeout_s = TIMEOUT_S
+    stage.peer.idle_timeout_s = TIMEOUT_S
     stage.start_pair()
     connect(stage)
 

@@ -43,7 +43,7 @@ def play(stage: Stage) -> Outcome:
     stage.pump(1.0)
     stage.start_director("lb2")
     resync = _resync(stage) if stage.peer.name == "lvsha" else _wait(stage)
-    arrived = stage.counted("lb2", stage.vip)
+    arrived = stage.counted("lb2", stage.topology.vips[0].ip)
     stage.story.say(f"lb2 has joined; {arrived} connections came into its kernel: {resync}")
 
     stage.mark_fault("lb1 crashes: its cables are pulled")
