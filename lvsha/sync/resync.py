@@ -120,7 +120,8 @@ class Installer:
                 continue
             encoded.append(deletion(install.entry) if install.deleted else install.entry)
         self.installed += len(encoded)
-        return Batch(messages=tuple(pack(self._syncid, encoded, maxlen=self.maxlen)), tokens=tuple(tokens), entries=len(encoded))
+        messages = tuple(pack(self._syncid, encoded, maxlen=self.maxlen))
+        return Batch(messages=messages, tokens=tuple(tokens), entries=len(encoded))
 
 
 _NOTHING: Final = Install(key=b"", entry=b"", lifetime=0, deleted=False)
