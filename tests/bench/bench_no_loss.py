@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import no_loss_matrix as matrix
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.bench import no_loss_matrix as matrix
 
 Result = dict[str, Any]
 
