@@ -56,9 +56,11 @@ def cell(scenario: str, way: str, service: str) -> str:
 
 
 def cells() -> Iterator[str]:
-    """All of them, kind of service by kind of service."""
-    for service in SERVICES:
-        for way in WAYS:
+    """All of them, in an order that has each way and each kind of service among the first."""
+    ways = list(WAYS)
+    for turn in range(len(ways)):
+        for number, service in enumerate(SERVICES):
+            way = ways[(turn + 2 * number + number // 3) % len(ways)]
             for scenario in SCENARIOS:
                 yield cell(scenario, way, service)
 
