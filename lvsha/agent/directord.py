@@ -22,13 +22,14 @@ from typing import Any
 
 from lvsha.agent.alerts import AlertDesk, watch_coverage
 from lvsha.agent.chronicle import Chronicle
+from lvsha.agent.config_life import Load
 from lvsha.agent.connection_sync import ConnectionSync, on_private_interface
 from lvsha.agent.control import ControlEnd
 from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.maintenance_dir import MaintenanceDir
-from lvsha.agent.operations import Load, Operations
+from lvsha.agent.operations import Operations
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.reset_grace import ResetGrace
 from lvsha.agent.switchover import Switchover

@@ -6,20 +6,18 @@ An order that is answered is on disk.
 """
 
 import asyncio
-import contextlib
-import fcntl
-import os
-import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lvsha.agent.config_life import ConfigLife, Load
 from lvsha.agent.explain import explain
 from lvsha.agent.orders import OrdersFile, Standing
+from lvsha.agent.role_orders import RoleOrders
+from lvsha.agent.status_parts import Parts
 from lvsha.api.port import Json, Refused, Unavailable, Vital
-from lvsha.config.settings import ServiceSettings, Settings
-from lvsha.core.errors import ConfigErrors, LvshaError
+from lvsha.config.settings import Settings
 from lvsha.core.instant import to_seconds
 from lvsha.core.machine import Output
 from lvsha.director.cause import Cause, CauseKind
@@ -36,85 +34,15 @@ from lvsha.director.overrides import (
     realserver_names,
 )
 from lvsha.director.status import (
-    destinations_status,
-    foreign_services,
     override_status,
-    peers_status,
-    problems,
-    refused_text,
-    service_status,
 )
 from lvsha.io.reactor import monotonic
 
 if TYPE_CHECKING:
     from lvsha.agent.directord import Directord
 
-Load = Callable[[str | None], tuple[Settings, Sequence[Any]]]
-"""Settings and warnings of a text, or (None) of the agent's own file as it is now."""
-
 _TO_KEEP = (OverrideSet, OverrideRemoved, OverrideExpired, DrainEnded)
 _TABLE_AGE_MAX_S = 30.0
-_RELOAD_S = 5.0
-_NO_VRRP: Json = {"connected": True, "expected": False, "routers": []}
-_NO_SYNC: Json = {"expected": False, "missing": []}
-_SCHEDULE_MAX_S = 30 * 86400.0
-
-
-class Parts:
-    """A status while it is made; see ``api.port.StatusParts``. Made in the loop, used in a thread."""
-
-    def __init__(self, directord: "Directord") -> None:
-        self._directord = directord
-        self._now = monotonic()
-        self._views = directord.director.views()
-        self._table = directord.table
-        self._found: list[str] = []
-        """Problems of the services; their rows are not kept: see ``api.snapshot``."""
-        self._vrrp = directord.vrrp.status(self._now, expected=bool(directord.settings.routers))
-        self._sync = directord.sync.status()
-        if directord.relay is not None:
-            names = {service.service.key: service.name for service in directord.settings.services}
-            self._sync["relay"] = directord.relay.status(names)
-        self._overrides = [override_status(each) for each in directord.director.overrides]
-        self._events = list(directord.journal.recent)[-20:]
-
-    def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
-        director = self._directord.director
-        view = self._views[settings.name]
-        service = service_status(settings, view, self._table)
-        rows = destinations_status(settings, director, view, self._table, self._now)
-        self._found += problems([{**service, "destinations": rows}], _NO_VRRP, _NO_SYNC)
-        return service, rows
-
-    def head(self) -> Json:
-        directord, settings = self._directord, self._directord.settings
-        found = problems([], self._vrrp, _NO_SYNC) + self._found + problems([], _NO_VRRP, self._sync)
-        operations = directord.operations
-        refused = directord.refused
-        if refused is not None:
-            found.append(refused_text(refused, settings.generation))
-        return {
-            "node": settings.node,
-            "ok": not found,
-            "problems": found,
-            "directord": True,
-            "at": round(time.time(), 3),
-            "uptime_s": round(to_seconds(monotonic() - directord.started), 3),
-            "table_age_s": round(to_seconds(self._now - directord.table_at), 3),
-            "peers": peers_status(settings.peers),
-            "config": {
-                "generation": settings.generation,
-                "refused": None if refused is None else refused.get("problem"),
-            },
-            "vrrp": self._vrrp,
-            "sync": self._sync,
-            "overrides": self._overrides,
-            "switchover_at": operations.planned_at,
-            "foreign_services": foreign_services(self._table, directord.director),
-            "checks": directord.director.check_count,
-            "kernel_writes": directord.kernel_writes,
-            "events": self._events,
-        }
 
 
 class Operations:
@@ -122,31 +50,22 @@ class Operations:
 
     def __init__(self, directord: "Directord", state_dir: Path, load: Load) -> None:
         self._directord = directord
-        self._load = load
+        self._config = ConfigLife(directord, load)
         self._file = OrdersFile(state_dir / "orders.json")
         self.standing = self._file.load()
         """What stood when the last process ended."""
         if self._file.complaint:
             directord.journal.write("director.orders_unreadable", problem=self._file.complaint)
         self._keeping = asyncio.Lock()
-        self._reloaded = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.planned_at: float | None = None
-        self._planned_owner = ""
-        self._planned: asyncio.TimerHandle | None = None
+        self._role = RoleOrders(directord, self._keep)
 
     # Within the agent
 
     def start(self) -> None:
         """The loop runs."""
-        at = self.standing.switchover_at
-        if at is None:
-            return
-        if at < time.time() - 60:
-            self._directord.journal.write("director.switchover_missed", planned_at=at)
+        if not self._role.start(self.standing):
             self._keep_soon()
-        else:
-            self._plan(at, self.standing.switchover_owner)
 
     @property
     def is_out(self) -> bool:
@@ -160,15 +79,14 @@ class Operations:
         self._keep_soon()
         for output in outputs:
             if isinstance(output, OverrideExpired) and output.override.target.is_director:
-                self._take_part(f"the {output.override.kind} by {output.override.owner} has expired")
+                self._role.take_part(f"the {output.override.kind} by {output.override.owner} has expired")
 
     def on_reloaded(self) -> None:
         """Other settings are in force."""
-        self._reloaded.set()
+        self._config.on_reloaded()
 
     def close(self) -> None:
-        if self._planned is not None:
-            self._planned.cancel()
+        self._role.close()
 
     def _keep_soon(self) -> None:
         task = asyncio.create_task(self._keep())
@@ -181,8 +99,8 @@ class Operations:
             standing = Standing(
                 overrides=tuple(director.overrides),
                 ended=director.drained,
-                switchover_at=self.planned_at,
-                switchover_owner=self._planned_owner,
+                switchover_at=self._role.planned_at,
+                switchover_owner=self._role.planned_owner,
             )
             try:
                 await asyncio.to_thread(self._file.save, standing)
@@ -288,7 +206,7 @@ class Operations:
             deadline_at=None if deadline_s is None else round(at + deadline_s, 3),
         )
         if override.target.is_director:
-            await self._leave(override)
+            await self._role.leave(override)
         try:
             outputs = self._directord.director.order(override, monotonic(), at=at)
         except OverrideRefused as error:
@@ -327,7 +245,7 @@ class Operations:
             self._directord.perform(outputs)
         self._directord.reconcile()
         if wanted.is_director:
-            self._take_part(f"{' and '.join(kinds)} ended by {owner}")
+            self._role.take_part(f"{' and '.join(kinds)} ended by {owner}")
         await self._keep()
         return {"taken_back": [str(each.kind) for each in standing], **self._named(wanted)}
 
@@ -392,70 +310,16 @@ class Operations:
 
     # The role
 
-    async def _leave(self, override: Override) -> None:
-        """This director is to take no part: hand over what it holds first."""
-        text = f"{override.kind} by {override.owner}" + (f": {override.reason}" if override.reason else "")
-        await self._hand_over(force=False, cause=text)
-
-    async def _hand_over(self, *, force: bool, cause: str) -> Json:
-        self._directord.chronicle.on_order(Cause(kind=CauseKind.ORDER, text=cause))
-        answer = await self._directord.switchover(force=force)
-        if "error" in answer:
-            error = answer.pop("error")
-            if error.startswith("refused"):
-                raise Refused(error, **answer)
-            raise Unavailable(error)
-        return answer
-
-    def _take_part(self, why: str) -> None:
-        if not self.is_out:
-            self._directord.chronicle.on_order(Cause(kind=CauseKind.ORDER, text=why))
-            self._directord.vrrp.send({"type": "resume"})
-
     async def switchover(self, *, force: bool, owner: str, at: float | None = None) -> Json:
-        if at is None:
-            return await self._hand_over(force=force, cause=f"switchover by {owner}")
-        wait_s = at - time.time()
-        if not 0 < wait_s <= _SCHEDULE_MAX_S:
-            raise Refused("refused: the time lies in the past, or more than 30 days ahead")
-        self._plan(at, owner)
-        self._directord.journal.write("director.switchover_planned", planned_at=at, owner=owner)
-        await self._keep()
-        return {"planned_at": at}
+        return await self._role.switchover(force=force, owner=owner, at=at)
 
     async def cancel_switchover(self, *, owner: str) -> Json:
-        if self._planned is None:
-            raise Refused("refused: no switchover is planned")
-        at = self.planned_at
-        self._forget_plan()
-        self._directord.journal.write("director.switchover_cancelled", planned_at=at, owner=owner)
-        await self._keep()
-        return {"cancelled": at}
+        return await self._role.cancel_switchover(owner=owner)
 
-    def _plan(self, at: float, owner: str) -> None:
-        self._forget_plan()
-        self.planned_at, self._planned_owner = at, owner
-        loop = asyncio.get_running_loop()
-        self._planned = loop.call_later(max(0.0, at - time.time()), self._begin_planned)
-
-    def _forget_plan(self) -> None:
-        if self._planned is not None:
-            self._planned.cancel()
-        self._planned, self.planned_at, self._planned_owner = None, None, ""
-
-    def _begin_planned(self) -> None:
-        owner = self._planned_owner
-        self._forget_plan()
-        task = asyncio.create_task(self._carry_out(owner))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _carry_out(self, owner: str) -> None:
-        await self._keep()
-        try:
-            await self._hand_over(force=False, cause=f"switchover planned by {owner}")
-        except (Refused, Unavailable) as error:
-            self._directord.journal.write("director.switchover_failed", owner=owner, reason=str(error))
+    @property
+    def planned_at(self) -> float | None:
+        """When the addresses are to be handed over, seconds since 1970."""
+        return self._role.planned_at
 
     async def resume(self, *, owner: str) -> Json:
         kinds = [str(each.kind) for each in self._directord.director.overrides.of_director]
@@ -498,82 +362,10 @@ class Operations:
     # The configuration
 
     def config(self) -> Json:
-        from lvsha.config.show import document
-
-        return {"generation": self.settings.generation, "config": document(self.settings)}
+        return self._config.shown()
 
     async def check_config(self, text: str | None) -> Json:
-        return await asyncio.to_thread(self._check_config, text)
-
-    def _check_config(self, text: str | None) -> Json:
-        from lvsha.config.diff import diff
-
-        try:
-            settings, warnings = self._load(text)
-        except ConfigErrors as refusal:
-            return {
-                "ok": False,
-                "problems": [str(each) for each in refusal.problems],
-                "warnings": [],
-                "changes": [],
-            }
-        except LvshaError as error:
-            return {"ok": False, "problems": [str(error)], "warnings": [], "changes": []}
-        return {
-            "ok": True,
-            "problems": [],
-            "warnings": [str(each) for each in warnings],
-            "generation": settings.generation,
-            "changes": [
-                {
-                    "kind": str(change.kind),
-                    "path": change.path,
-                    "field": change.field,
-                    "before": change.before,
-                    "after": change.after,
-                    "effect": str(change.effect),
-                    "advice": change.advice,
-                    "text": str(change),
-                }
-                for change in diff(self.settings, settings)
-            ],
-        }
+        return await self._config.check(text)
 
     async def reload(self, *, owner: str) -> Json:
-        """Both supervisors (one process, or one for each unit) load the file anew."""
-        plan = await self.check_config(None)
-        if not plan["ok"]:
-            first = str(plan["problems"][0]) if plan["problems"] else ""
-            self._directord.journal.write("director.reload_refused", owner=owner, problem=first)
-            self._directord.refused = {"event": "director.reload_refused", "problem": first}
-            raise Refused("refused: the file has problems; the old configuration runs on", **plan)
-        pids = _supervisors(Path(self.settings.agent.run_dir))
-        if not pids:
-            raise Unavailable("no supervisor is there to load the file")
-        self._directord.journal.write("director.reload_ordered", owner=owner, generation=plan["generation"])
-        self._reloaded.clear()
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGHUP)
-            except ProcessLookupError:
-                continue  # it left a moment ago
-            except PermissionError:
-                raise Unavailable(f"process {pid} may not be signalled from here: systemctl reload") from None
-        try:
-            await asyncio.wait_for(self._reloaded.wait(), _RELOAD_S)
-        except TimeoutError:
-            raise Unavailable("the file was not taken within 5 s; see the agent's log") from None
-        return {"reloaded": plan["generation"], "changes": plan["changes"], "warnings": plan["warnings"]}
-
-
-def _supervisors(run_dir: Path) -> set[int]:
-    """The process ids in the locks of the run directory, of those that are held: others are left over, and
-    their numbers may be anybody's by now."""
-    pids = set()
-    for name in ("directord", "vrrpd"):
-        with contextlib.suppress(OSError, ValueError), (run_dir / f"{name}.lock").open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pids.add(int(lock.read()))
-    return pids
+        return await self._config.reload(owner=owner)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lvsha.agent.operations import _supervisors
+from lvsha.agent.config_life import supervisors
 from lvsha.agent.supervisor import lock_run_dir
 
 
@@ -12,7 +12,7 @@ def test_a_lock_that_nobody_holds_names_nobody(tmp_path: Path) -> None:
     held = lock_run_dir(tmp_path, "directord")
     (tmp_path / "vrrpd.lock").write_text("1\n")
 
-    assert _supervisors(tmp_path) == {os.getpid()}
+    assert supervisors(tmp_path) == {os.getpid()}
 
     os.close(held)
-    assert _supervisors(tmp_path) == set()
+    assert supervisors(tmp_path) == set()

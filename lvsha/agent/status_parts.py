@@ -1,0 +1,81 @@
+"""The status of a director while it is made."""
+
+import time
+from typing import TYPE_CHECKING
+
+from lvsha.api.port import Json
+from lvsha.config.settings import ServiceSettings
+from lvsha.core.instant import to_seconds
+from lvsha.director.status import (
+    destinations_status,
+    foreign_services,
+    override_status,
+    peers_status,
+    problems,
+    refused_text,
+    service_status,
+)
+from lvsha.io.reactor import monotonic
+
+if TYPE_CHECKING:
+    from lvsha.agent.directord import Directord
+
+_NO_VRRP: Json = {"connected": True, "expected": False, "routers": []}
+_NO_SYNC: Json = {"expected": False, "missing": []}
+
+
+class Parts:
+    """A status while it is made; see ``api.port.StatusParts``. Made in the loop, used in a thread."""
+
+    def __init__(self, directord: "Directord") -> None:
+        self._directord = directord
+        self._now = monotonic()
+        self._views = directord.director.views()
+        self._table = directord.table
+        self._found: list[str] = []
+        """Problems of the services; their rows are not kept: see ``api.snapshot``."""
+        self._vrrp = directord.vrrp.status(self._now, expected=bool(directord.settings.routers))
+        self._sync = directord.sync.status()
+        if directord.relay is not None:
+            names = {service.service.key: service.name for service in directord.settings.services}
+            self._sync["relay"] = directord.relay.status(names)
+        self._overrides = [override_status(each) for each in directord.director.overrides]
+        self._events = list(directord.journal.recent)[-20:]
+
+    def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
+        director = self._directord.director
+        view = self._views[settings.name]
+        service = service_status(settings, view, self._table)
+        rows = destinations_status(settings, director, view, self._table, self._now)
+        self._found += problems([{**service, "destinations": rows}], _NO_VRRP, _NO_SYNC)
+        return service, rows
+
+    def head(self) -> Json:
+        directord, settings = self._directord, self._directord.settings
+        found = problems([], self._vrrp, _NO_SYNC) + self._found + problems([], _NO_VRRP, self._sync)
+        operations = directord.operations
+        refused = directord.refused
+        if refused is not None:
+            found.append(refused_text(refused, settings.generation))
+        return {
+            "node": settings.node,
+            "ok": not found,
+            "problems": found,
+            "directord": True,
+            "at": round(time.time(), 3),
+            "uptime_s": round(to_seconds(monotonic() - directord.started), 3),
+            "table_age_s": round(to_seconds(self._now - directord.table_at), 3),
+            "peers": peers_status(settings.peers),
+            "config": {
+                "generation": settings.generation,
+                "refused": None if refused is None else refused.get("problem"),
+            },
+            "vrrp": self._vrrp,
+            "sync": self._sync,
+            "overrides": self._overrides,
+            "switchover_at": operations.planned_at,
+            "foreign_services": foreign_services(self._table, directord.director),
+            "checks": directord.director.check_count,
+            "kernel_writes": directord.kernel_writes,
+            "events": self._events,
+        }
