@@ -142,26 +142,6 @@ def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
 
 
-def test_links_in_the_documentation_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
-    links = [
-        (page, target)
-        for page in pages
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    ]
-
-    assert links
-    assert [f"{page}: {target}" for page, target in links if not (page.parent / target).exists()] == []
-
-
-def test_every_page_is_listed_by_its_folder() -> None:
-    """A page that no index names is found by nobody."""
-    for folder in (path for path in (ROOT / "docs").iterdir() if path.is_dir()):
-        pages = sorted(page.name for page in folder.glob("*.md") if page.name != "README.md")
-        index = (folder / "README.md").read_text(encoding="utf-8") if pages else ""
-        assert [page for page in pages if f"({page})" not in index] == [], folder
-
-
 def test_systemd_units_start_a_command_that_exists() -> None:
     """The option that the units use is one of the agent's."""
     agent = (ROOT / "lvsha" / "cli" / "agent.py").read_text(encoding="utf-8")

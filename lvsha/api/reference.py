@@ -34,7 +34,9 @@ HTTP on the Unix socket `directord.sock` in `[agent] run_dir`, mode 0660, for ro
 ([how to](../how-to/secure-the-api.md)). Every verb of the command line that concerns a running director uses
 it, so what `lvsha` can do, a program can.
 
-    curl --unix-socket /run/lvsha/directord.sock http://lvsha/v1/status
+```sh
+curl --unix-socket /run/lvsha/directord.sock http://lvsha/v1/status
+```
 
 ## Who may do what
 

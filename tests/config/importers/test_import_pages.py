@@ -22,7 +22,7 @@ HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
 )
 def test_the_example_of_a_page_gives_its_report(kind: str, name: str) -> None:
     page = (HOW_TO / f"convert-from-{kind}.md").read_text()
-    fenced = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    fenced = re.findall(r"```(?:text|sh)\n(.*?)```", page, re.DOTALL)
     old = fenced[0]
     result = FORMATS[kind](name, old, Reader())
     report = [
