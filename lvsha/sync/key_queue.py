@@ -37,13 +37,15 @@ class KeyQueue:
     def discard(self, key: bytes) -> None:
         self._since.pop(key, None)
 
-    def pop(self) -> tuple[bytes, Instant]:
-        """The first key, and since when it is in; the queue must not be empty."""
-        while True:
-            key = self._order.popleft()
-            since = self._since.pop(key, None)
+    def take(self) -> tuple[bytes, Instant] | None:
+        """The first key, and since when it is in; None: the queue is empty."""
+        order, pop = self._order, self._since.pop
+        while order:
+            key = order.popleft()
+            since = pop(key, None)
             if since is not None:
                 return key, since
+        return None
 
     @property
     def oldest(self) -> Instant | None:

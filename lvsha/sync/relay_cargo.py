@@ -31,30 +31,34 @@ def load(store: Store, waiting: Waiting, room: int, now: Instant) -> Cargo:
     gone: list[bytes] = []
     oldest = now
     get, tombstone = store.get, store.tombstone
-    while len(waiting) and room >= RECORD_SIZE + INET_SIZE and len(records) < MAX_RECORDS:
-        queue = waiting.fresh if len(waiting.fresh) else waiting.bulk
-        key, since = queue.pop()
-        held = get(key)
-        if held is not None:
-            left = (held.expires - now) // MILLISECOND
-            if left <= 0:
-                waiting.missing.discard(key)
+    for queue in (waiting.fresh, waiting.bulk):
+        while room >= RECORD_SIZE + INET_SIZE and len(records) < MAX_RECORDS:
+            taken = queue.take()
+            if taken is None:
+                break
+            key, since = taken
+            held = get(key)
+            if held is not None:
+                left = (held.expires - now) // MILLISECOND
+                if left <= 0:
+                    waiting.missing.discard(key)
+                    gone.append(key)
+                    continue
+                record = pack_record(held.generation, held.origin, left, held.entry)
+            elif (buried := tombstone(key)) is not None:
+                record = pack_record(buried.generation, buried.origin, 0, buried.entry)
+            else:
                 gone.append(key)
                 continue
-            record = pack_record(held.generation, held.origin, left, held.entry)
-        elif (buried := tombstone(key)) is not None:
-            record = pack_record(buried.generation, buried.origin, 0, buried.entry)
-        else:
-            gone.append(key)
-            continue
-        if len(record) > room:
-            if records:
-                queue.add(key, since)
-                break
-            # Persistence data longer than a frame: it goes alone, as long as it is.
-            room = len(record)
-        room -= len(record)
-        records.append(record)
-        keys.append(key)
-        oldest = min(oldest, since)
+            if len(record) > room:
+                if records:
+                    queue.add(key, since)
+                    return Cargo(records, keys, gone, oldest)
+                # Persistence data longer than a frame: it goes alone, as long as it is.
+                room = len(record)
+            room -= len(record)
+            records.append(record)
+            keys.append(key)
+            if since < oldest:
+                oldest = since
     return Cargo(records, keys, gone, oldest)

@@ -272,7 +272,7 @@ def test_a_queue_gives_keys_in_their_order_each_once() -> None:
     queue.discard(b"\1")
 
     assert queue.oldest == 2
-    assert [queue.pop() for _ in range(len(queue))] == [(b"\2", 2), (b"\3", 3)]
+    assert [queue.take() for _ in range(len(queue))] == [(b"\2", 2), (b"\3", 3)]
     assert queue.oldest is None
 
 
