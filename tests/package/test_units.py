@@ -52,3 +52,32 @@ def test_each_capability_has_its_reason(path: Path) -> None:
     explained = re.findall(rf"^\| `{path.stem}` \| `(CAP_\w+)` \| \w", PAGE, re.MULTILINE)
 
     assert sorted(bounding.split()) == sorted(explained)
+
+
+def sources(module: str) -> dict[str, str]:
+    """The text of a module of ours and of all that it imports, at once or later."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / (name.replace(".", "/") + ".py")
+        if name in found or not path.exists():
+            continue
+        found[name] = path.read_text(encoding="utf-8")
+        for imported, names in re.findall(r"^ *from (lvsha[\w.]*) import (.*)$", found[name], re.MULTILINE):
+            waiting += [imported, *(f"{imported}.{each}" for each in re.findall(r"\w+", names))]
+    return found
+
+
+@pytest.mark.parametrize(("unit", "module"), [("directord", "directord"), ("vrrpd", "vrrpd.process")])
+def test_a_daemon_may_open_every_socket_that_it_opens(unit: str, module: str) -> None:
+    (allowed,) = re.findall(
+        r"^RestrictAddressFamilies=(.*)$", (UNITS / f"lvsha-{unit}.service").read_text(), re.MULTILINE
+    )
+    texts = sources(f"lvsha.agent.{module}")
+    used = {
+        family for text in texts.values() for family in re.findall(r"socket\(\s*(?:socket\.)?(AF_\w+)", text)
+    }
+
+    assert len(texts) > 20
+    assert used <= set(allowed.split())
