@@ -60,6 +60,10 @@ class InterfaceTable:
                 return True
         return False
 
+    def link(self, interface: str) -> Link | None:
+        """None: there is no such interface."""
+        return self._links.get(interface)
+
     def is_up(self, interface: str) -> bool:
         """There, set up, and connected."""
         link = self._links.get(interface)

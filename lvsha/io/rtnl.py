@@ -42,7 +42,8 @@ _CACHEINFO = Struct("=IIII")
 _U32 = Struct("=I")
 
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU = 1, 3, 4
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO = 1, 3, 4, 5, 18
+_IFLA_INFO_KIND = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 
 _SECONDARY = 0x001
@@ -71,6 +72,10 @@ class Link:
     carrier: bool
     """And connected: an interface works if both are true."""
     mtu: int
+    kind: str = ""
+    """``macvlan``, ``bridge``, ... ; empty: a device of its own."""
+    parent: int = 0
+    """The index of the interface that it stands on; 0: on none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +147,8 @@ def decode_link(buffer: bytes, start: int, end: int) -> Link | None:
     if family != 0:  # a port that leaves its bridge is "removed" in AF_BRIDGE
         return None
     found = attribute_map(buffer, start + _IFINFO.size, end)
-    mtu = found.get(_IFLA_MTU, b"")
+    mtu, parent, info = (found.get(each, b"") for each in (_IFLA_MTU, _IFLA_LINK, _IFLA_LINKINFO))
+    kind = attribute_map(info, 0, len(info)).get(_IFLA_INFO_KIND, b"") if info else b""
     return Link(
         name=found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
         index=index,
@@ -150,6 +156,8 @@ def decode_link(buffer: bytes, start: int, end: int) -> Link | None:
         up=bool(flags & _IFF_UP),
         carrier=bool(flags & _IFF_LOWER_UP),
         mtu=_U32.unpack(mtu)[0] if len(mtu) == 4 else 0,
+        kind=kind.rstrip(b"\0").decode(errors="replace"),
+        parent=_U32.unpack(parent)[0] if len(parent) == 4 else 0,
     )
 
 
@@ -305,7 +313,7 @@ class RouteSocket:
 
         Args:
             nodad: IPv6: use it at once, without a second of asking whether another host has it.
-            noprefixroute: no route to its network comes with it.
+            noprefixroute: no route to its network comes with it; a link-local address needs its own.
             valid_s: a lease: the kernel removes the address by itself after so many
                 seconds, unless it is added again before; ``FOREVER_S`` ends a lease. None:
                 an address that is there already keeps what it has.
@@ -323,7 +331,7 @@ class RouteSocket:
                 index,
                 prefix,
                 nodad=nodad,
-                noprefixroute=noprefixroute,
+                noprefixroute=noprefixroute and not prefix.ip.is_link_local,
                 valid_s=valid_s,
                 deprecated=prefix.version == 6,
             )

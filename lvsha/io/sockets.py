@@ -23,6 +23,7 @@ _ETH_P_ARP = 0x0806
 _IP_PKTINFO = 8
 _IP_MULTICAST_ALL = 49
 _IPV6_MULTICAST_ALL = 29
+_IPV6_FREEBIND = 78
 _ICMP6_FILTER = 1
 _NEIGHBOR_ADVERTISEMENT = 136
 _RECEIVE_MAX = 2048
@@ -72,9 +73,14 @@ def _datagram_6(
 class VrrpSocket:
     """Adverts of one family on one interface, multicast and unicast."""
 
-    def __init__(self, interface: str, index: int, family: int) -> None:
-        """Raises: KernelError, with what to do about it."""
+    def __init__(self, interface: str, index: int, family: int, *, listens: bool = True) -> None:
+        """``listens`` False: for sending alone, and from addresses of other interfaces too.
+
+        Raises:
+            KernelError: with what to do about it.
+        """
         self.interface = interface
+        self._listens = listens
         self.family = family
         self._index = index
         af = socket.AF_INET if family == 4 else socket.AF_INET6
@@ -149,7 +155,8 @@ class VrrpSocket:
     def _prepare_4(self) -> None:
         sock = self._socket
         membership = struct.pack("@4s4si", socket.inet_aton(VRRP_GROUP_4), b"\0\0\0\0", self._index)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        if self._listens:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
         sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
@@ -160,7 +167,11 @@ class VrrpSocket:
     def _prepare_6(self) -> None:
         sock = self._socket
         membership = struct.pack("@16si", socket.inet_pton(socket.AF_INET6, VRRP_GROUP_6), self._index)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        if self._listens:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        else:
+            # A link-local source belongs to its interface; this lets another one send from it.
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)

@@ -23,6 +23,7 @@ OWNER_PRIORITY = 255
 """RFC 9568 section 5.2.4: the router whose own address the virtual one is."""
 
 
+INTERFACE_NAME_MAX = 15
 LEASE_MAX = 3600 * SECOND
 PRE_HOOK_MAX = 10 * SECOND
 
@@ -142,6 +143,14 @@ class RouterSettings:
     startup_delay: int = 0
     """How long a router that finds nothing to adopt listens to nobody and says nothing: links and bridges
     of a machine that has just booted may not pass anything yet."""
+    boot_delay: int = 0
+    """The same, counted from when the machine was booted: nothing where vrrpd starts again later."""
+    vmac_interface: str | None = None
+    """A macvlan on ``interface`` with the virtual router's own hardware address, which then has the
+    addresses and sends the adverts; None: they are on ``interface`` itself."""
+    accept: bool = True
+    """Accept_Mode of RFC 9568 section 6.1: whether a MASTER that does not own the addresses takes packets
+    to them that no service of IPVS wants. directord keeps the rules."""
 
     @property
     def is_owner(self) -> bool:
@@ -151,6 +160,11 @@ class RouterSettings:
     def bound_addresses(self) -> tuple[Prefix, ...]:
         """Everything that a MASTER binds, in order."""
         return self.addresses + self.excluded_addresses
+
+    @property
+    def bound_interface(self) -> str:
+        """What a MASTER binds them to."""
+        return self.vmac_interface or self.interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,5 +243,11 @@ def problems(settings: RouterSettings) -> Iterator[SettingsProblem]:
             yield SettingsProblem("rules", f"rule {rule.priority} is from one family to another")
     if settings.lease % SECOND or not 0 <= settings.lease <= LEASE_MAX:
         yield SettingsProblem("lease", "the kernel counts whole seconds, 1 to 3600; 0 is for ever")
+    if settings.vmac_interface is not None and not 0 < len(settings.vmac_interface) <= INTERFACE_NAME_MAX:
+        yield SettingsProblem(
+            "vmac_interface", f'"{settings.vmac_interface}" is no name for an interface: 1 to 15 characters'
+        )
+    if settings.vmac_interface == settings.interface:
+        yield SettingsProblem("vmac_interface", f"{settings.interface} is the one that it stands on")
     if settings.is_owner and not settings.preempts:
         yield SettingsProblem("preempts", "the owner of an address always preempts (priority 255)")

@@ -97,6 +97,11 @@ class Advertisement:
         return self.max_advertise_interval_cs * CENTISECOND
 
 
+def virtual_mac(*, family: int, vrid: int) -> bytes:
+    """The hardware address of a virtual router: RFC 9568 section 7.3."""
+    return bytes((0x00, 0x00, 0x5E, 0x00, 0x01 if family == 4 else 0x02, vrid))
+
+
 def decode_advertisement(payload: bytes, *, family: int = 4) -> Advertisement:
     """Parse what an IP packet of ``family`` (4 or 6) carries; the checksum is the caller's.
 

@@ -71,6 +71,8 @@ class Advert:
     at: float
     """Wall clock, seconds, as the kernel stamped it."""
     node: str
+    mac: bytes
+    """Of the sender."""
     source: Address
     destination: Address
     ttl: int
@@ -157,16 +159,23 @@ class Wire:
                 self.claims.append(claim)
         elif kind == 0x0800 and packet[9] == 112:
             ends = IPv4Address(packet[12:16]), IPv4Address(packet[16:20])
-            self._advert(node, packet[(packet[0] & 15) * 4 :], at, *ends, packet[8])
+            self._advert(node, frame[6:12], packet[(packet[0] & 15) * 4 :], at, *ends, packet[8])
         elif kind == 0x86DD and packet[6] == 112:
             ends6 = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
-            self._advert(node, packet[40:], at, *ends6, packet[7])
+            self._advert(node, frame[6:12], packet[40:], at, *ends6, packet[7])
         elif kind == 0x86DD and packet[6] == 58 and packet[40] == 136 and packet[24] == 0xFF:
             target6 = IPv6Address(packet[48:64])
             self.claims.append(Claim(at=at, node=node, address=target6, kind="na", mac=frame[6:12]))
 
     def _advert(
-        self, node: str, payload: bytes, at: float, source: Address, destination: Address, ttl: int
+        self,
+        node: str,
+        mac: bytes,
+        payload: bytes,
+        at: float,
+        source: Address,
+        destination: Address,
+        ttl: int,
     ) -> None:
         version, vrid, priority = payload[0] >> 4, payload[1], payload[2]
         (centiseconds,) = struct.unpack_from("!H", payload, 4)
@@ -175,6 +184,7 @@ class Wire:
             Advert(
                 at=at,
                 node=node,
+                mac=mac,
                 source=source,
                 destination=destination,
                 ttl=ttl,

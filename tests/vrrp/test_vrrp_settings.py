@@ -36,6 +36,8 @@ def test_defaults_have_no_problem() -> None:
         ({"version": 2, "advert_interval": SECOND, "password": "ninebytes"}, "password"),
         ({"min_ttl": 0}, "min_ttl"),
         ({"priority": 255, "preempts": False}, "preempts"),
+        ({"vmac_interface": "a" * 16}, "vmac_interface"),
+        ({"vmac_interface": settings().interface}, "vmac_interface"),
     ],
     ids=str,
 )
@@ -93,3 +95,8 @@ def test_complaints_are_told_at_powers_of_ten_and_again_after_quiet() -> None:
     assert told == [1, 10, 100, 1000]
     assert again == 1
     assert complaints.totals() == {"a": 1001}
+
+
+def test_addresses_are_bound_to_the_interface_of_the_virtual_mac() -> None:
+    assert settings().bound_interface == settings().interface
+    assert settings(vmac_interface="vrrp.51").bound_interface == "vrrp.51"

@@ -29,7 +29,9 @@ class AdvertSender:
     def send(self, router: VirtualRouter, priority: int) -> int:
         """One advert; the last errno when it reached nobody on the router's own network, else 0."""
         settings = router.settings
-        port = self._ports.get(settings.interface, settings.family)
+        # Peers by name may be behind a gateway, to which only the interface below has a route.
+        interface = settings.interface if settings.unicast_peers else settings.bound_interface
+        port = self._ports.get(interface, settings.family)
         source = router.primary
         advert = router.advertisement(priority)
         for path in settings.paths:

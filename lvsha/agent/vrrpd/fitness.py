@@ -10,6 +10,7 @@ from typing import Any
 from lvsha.agent.journal import Journal
 from lvsha.agent.links import InterfaceTable
 from lvsha.agent.vrrpd.ports import Ports
+from lvsha.agent.vrrpd.virtual_macs import VirtualMacs
 from lvsha.core.errors import KernelError
 from lvsha.core.instant import Instant, earliest
 from lvsha.core.machine import Output
@@ -30,6 +31,7 @@ class Fitness:
         routers: dict[str, VirtualRouter],
         interfaces: InterfaceTable,
         ports: Ports,
+        macs: VirtualMacs,
         *,
         complaints: Complaints,
         journal: Journal,
@@ -38,6 +40,7 @@ class Fitness:
         self._routers = routers
         self._interfaces = interfaces
         self._ports = ports
+        self._macs = macs
         self._complaints = complaints
         self._journal = journal
         self._perform = perform
@@ -113,6 +116,7 @@ class Fitness:
             self._ports.open(settings.interface, settings.family, view.index)
         except KernelError as error:
             problem = str(error)
+        problem = problem or self._macs.prepare(settings)
         for path in settings.paths:
             self._open_path(settings, path)
         primary = settings.source_address or view.primary

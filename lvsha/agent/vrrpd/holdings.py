@@ -27,8 +27,10 @@ class Holdings:
     def bind(self, settings: RouterSettings, addresses: Sequence[Prefix], lease: int) -> int:
         """Add, or renew; ``lease`` in nanoseconds, 0: for ever."""
         failures = self._routes.add_addresses(
-            [(settings.interface, prefix) for prefix in addresses],
+            [(settings.bound_interface, prefix) for prefix in addresses],
             nodad=settings.no_address_detection,
+            # The interface below has the route to that network, and is the way there.
+            noprefixroute=settings.vmac_interface is not None,
             valid_s=lease // SECOND or FOREVER_S,
         )
         errno = self._addresses_failed("vrrp.bind_failed", settings, failures)
@@ -42,7 +44,7 @@ class Holdings:
         if settings.routes or settings.rules:
             refused = self._policies.remove(settings.routes, settings.rules)
             self._policies_failed("vrrp.unbind_failed", settings, refused)
-        failures = self._routes.remove_addresses([(settings.interface, prefix) for prefix in addresses])
+        failures = self._routes.remove_addresses([(settings.bound_interface, prefix) for prefix in addresses])
         return self._addresses_failed("vrrp.unbind_failed", settings, failures)
 
     def sweep(self, settings: RouterSettings) -> None:

@@ -63,7 +63,7 @@ class Neighbors:
         """Begin; the rounds follow with ``on_deadline``."""
         self._announcer.announce(
             router=settings.name,
-            interface=settings.interface,
+            interface=settings.bound_interface,
             addresses=tuple(prefix.ip for prefix in order.addresses),
             rounds=order.rounds,
             garp=settings.garp,
@@ -86,7 +86,7 @@ class Neighbors:
         self._perform(
             self._proof.begin(
                 router=settings.name,
-                interface=settings.interface,
+                interface=settings.bound_interface,
                 addresses=addresses,
                 neighbors=neighbors,
                 now=now,
@@ -104,7 +104,7 @@ class Neighbors:
 
     def watch(self, settings: RouterSettings, addresses: tuple[Prefix, ...], *, held: bool) -> None:
         """Who else claims these is a conflict from now on, or no more."""
-        port = self._ports.get(settings.interface, settings.family)
+        port = self._ports.get(settings.bound_interface, settings.family)
         if port is not None:
             change = port.conflicts.hold if held else port.conflicts.drop
             change(settings.name, addresses)

@@ -26,7 +26,9 @@ class Port:
         *,
         keys: AuthFiles,
         guard: ReplayGuard,
+        listens: bool = True,
     ) -> None:
+        """``listens`` False: no adverts come in here."""
         self.index = index
         self.interface = interface
         self.endpoint = Endpoint(interface=interface, family=family, guard=guard)
@@ -34,7 +36,7 @@ class Port:
         self._names: tuple[str, ...] = ()
         self.serve(routers)
         self.conflicts = ConflictWatch(own_macs=frozenset())
-        self.socket = VrrpSocket(interface, index, family)
+        self.socket = VrrpSocket(interface, index, family, listens=listens)
         self.arp = ArpSocket(interface) if family == 4 else None
         self.neighbor = NeighborSocket(interface, index) if family == 6 else None
 
@@ -102,7 +104,9 @@ class Ports:
             port = None
         if port is None and index:
             here = self._routers_at(interface, family)
-            port = Port(interface, index, family, here, keys=self._keys, guard=self._guard)
+            port = Port(
+                interface, index, family, here, keys=self._keys, guard=self._guard, listens=bool(here)
+            )
             self._ports[key] = port
             self._watch(port)
         if port is not None:
@@ -115,7 +119,7 @@ class Ports:
         for (interface, family), port in list(self._ports.items()):
             here = self._routers_at(interface, family)
             port.serve(here)
-            if not here:
+            if not here and not self._is_bound_to(interface, family):
                 self._close(self._ports.pop((interface, family)))
 
     def dropped(self) -> dict[str, int]:
@@ -141,6 +145,13 @@ class Ports:
                 if (path.interface, settings.family) == (interface, family):
                     found.append(replace(settings, interface=interface, unicast_peers=path.peers))
         return found
+
+    def _is_bound_to(self, interface: str, family: int) -> bool:
+        """Whether a router has its addresses there, and sends from there."""
+        places = [
+            (router.settings.bound_interface, router.settings.family) for router in self._routers.values()
+        ]
+        return (interface, family) in places
 
     def _watch(self, port: Port) -> None:
         self._reactor.watch(port.socket.fileno(), lambda: self._on_adverts(port))

@@ -5,7 +5,7 @@ advert, and it needs nothing of directord to go on. Everything it decides is
 decided in ``lvsha.vrrp``; here is its life, and what goes into the machines and
 comes out of them. Beside this file: ``ports`` (sockets), ``adverts`` (out),
 ``holdings`` (addresses, routes, rules), ``neighbors`` (ARP, NDP), ``fitness``
-(interfaces, tracking, groups), ``status``.
+(interfaces, tracking, groups), ``virtual_macs``, ``status``.
 
 Start: when its predecessor was MASTER less than a master-down interval ago and
 the addresses are still bound, it goes on as MASTER and writes nothing. A cold
@@ -36,6 +36,7 @@ from lvsha.agent.vrrpd.holdings import Holdings
 from lvsha.agent.vrrpd.neighbors import Neighbors
 from lvsha.agent.vrrpd.ports import Port, Ports
 from lvsha.agent.vrrpd.status import status_message
+from lvsha.agent.vrrpd.virtual_macs import VirtualMacs
 from lvsha.config.settings import Settings
 from lvsha.core.errors import ConfigErrors
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant, after, earliest
@@ -64,14 +65,16 @@ from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import RouterSettings
 from lvsha.vrrp.transitions import Phase, State
 
+_BOOTED = Instant(0)
+"""CLOCK_MONOTONIC counts from when the machine was booted: clock_gettime(2)."""
 _ALIVE_INTERVAL = 500 * MILLISECOND
 _SERVING_DEADLINE = 15 * SECOND
 _FLUSH_DEADLINE = 500 * MILLISECOND
 
 
-def _identity(settings: RouterSettings) -> tuple[str, int, int]:
+def _identity(settings: RouterSettings) -> tuple[str, int, int, str | None]:
     """What makes it another router when it changes; anything else is reconfigured in place."""
-    return settings.interface, settings.vrid, settings.family
+    return settings.interface, settings.vrid, settings.family, settings.vmac_interface
 
 
 class Vrrpd:
@@ -105,6 +108,7 @@ class Vrrpd:
             on_arp=lambda port: self.neighbors.on_arp(port),
             on_neighbors=lambda port: self.neighbors.on_neighbors(port),
         )
+        self.macs = VirtualMacs(self.interfaces, self.ports, self.journal, note=run_dir / "vrrpd.sysctls")
         self.adverts = AdvertSender(self.ports, self.interfaces, keys=self.keys, guard=self.guard)
         self.holdings = Holdings(routes, policies, complaints=complaints, journal=self.journal)
         self.neighbors = Neighbors(self.ports, self.interfaces, policies, self.routers, self.journal)
@@ -112,12 +116,13 @@ class Vrrpd:
             self.routers,
             self.interfaces,
             self.ports,
+            self.macs,
             complaints=complaints,
             journal=self.journal,
             perform=self._perform,
         )
         self._starting: dict[str, Instant] = {}
-        """Routers that wait for their ``startup_delay``."""
+        """Routers that wait for their ``startup_delay`` or ``boot_delay``."""
         self.started = monotonic()
         self._alive_at = self.started
         self._held: Instant | None = None
@@ -167,6 +172,9 @@ class Vrrpd:
         self.reactor.run()
         self.ipc.close()
         self.ports.close()
+        for router in self.routers.values():
+            self.macs.remove(router.settings)
+        self.macs.restore()
         return 0
 
     def _add_router(self, settings: RouterSettings) -> None:
@@ -183,7 +191,7 @@ class Vrrpd:
         for name, router in self.routers.items():
             settings = router.settings
             words = self.blackbox.last_words(name)
-            held = set(settings.bound_addresses) <= self.interfaces.bound(settings.interface)
+            held = set(settings.bound_addresses) <= self.interfaces.bound(settings.bound_interface)
             was_master = (
                 words is not None
                 and words.state == State.MASTER
@@ -192,8 +200,11 @@ class Vrrpd:
             if not held:
                 self.holdings.sweep(settings)
             self.fitness.look(router, now)
-            if settings.startup_delay and not held:
-                self._starting[name] = after(now, settings.startup_delay)
+            if not held:
+                self.macs.set_up(settings, up=False)
+            begins = max(after(now, settings.startup_delay), _BOOTED + settings.boot_delay)
+            if begins > now and not held:
+                self._starting[name] = Instant(begins)
                 continue
             self._perform(router, router.start(now, held=held, was_master=was_master), now)
         self.fitness.weigh(now)
@@ -336,10 +347,11 @@ class Vrrpd:
         self.interfaces.refresh()
         for router in self.routers.values():
             held = router.holds_addresses
+            self.macs.refreshed(router.settings)
             self.fitness.look(router, now)
             # What has just been bound or removed is not in the list yet; the kernel's own news follows.
             if self._held is None and router.holds_addresses == held:
-                bound = self.interfaces.bound(router.settings.interface)
+                bound = self.interfaces.bound(router.settings.bound_interface)
                 ours = frozenset(router.settings.bound_addresses) & bound
                 self._perform(router, router.set_bound(ours, now), now)
         self.fitness.weigh(now)
@@ -357,6 +369,7 @@ class Vrrpd:
             router = self.routers[name]
             if name not in wanted or _identity(router.settings) != _identity(wanted[name]):
                 self._perform(router, router.shutdown(now), now)
+                self.macs.remove(router.settings)
                 del self.routers[name]
                 self._starting.pop(name, None)
         self.settings = settings
@@ -389,6 +402,8 @@ class Vrrpd:
             output = pending.pop(0)
             errno = 0
             if isinstance(output, SendAdvertisement):
+                if output.priority:
+                    self.macs.set_up(settings, up=True)
                 errno = self.adverts.send(router, output.priority)
                 self._note(router, now)
             elif isinstance(output, AddAddresses):
@@ -398,6 +413,8 @@ class Vrrpd:
             elif isinstance(output, RemoveAddresses):
                 self.neighbors.watch(settings, output.addresses, held=False)
                 errno = self.holdings.unbind(settings, output.addresses)
+                if not router.holds_addresses:
+                    self.macs.set_up(settings, up=False)
             elif isinstance(output, Announce):
                 self.neighbors.announce(settings, output, now)
             elif isinstance(output, StopAnnouncing):
