@@ -13,6 +13,7 @@ from typing import Any
 
 from lvsha.director.drain import Phase
 from lvsha.director.overrides import LIMIT, Override, OverrideKind, Place, Target
+from lvsha.director.status import override_document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +60,6 @@ class OrdersFile:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._path)
-
-
-def override_document(override: Override) -> dict[str, Any]:
-    """As the file and the peers have it."""
-    return {
-        "kind": str(override.kind),
-        "service": override.target.service,
-        "realserver": override.target.realserver,
-        "weight": override.weight,
-        "owner": override.owner,
-        "reason": override.reason,
-        "node": override.node,
-        "set_at": override.set_at,
-        "expires_at": override.expires_at,
-        "deadline_at": override.deadline_at,
-    }
 
 
 def override_of(row: Mapping[str, Any]) -> Override:

@@ -6,6 +6,7 @@ and words of ours, so their number is bounded by the configuration.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from lvsha import __version__
 from lvsha.api.port import Json
@@ -65,9 +66,11 @@ def _services(name: str, help_text: str, key: str, *, kind: str = "gauge") -> Fa
 
 
 def _destinations(
-    name: str, help_text: str, value: Callable[[Json], float | None], *, kind: str = "gauge"
+    name: str, help_text: str, value: str | Callable[[Json], float | None], *, kind: str = "gauge"
 ) -> Family:
-    return Family(name=name, kind=kind, help=help_text, labels=("service", "realserver"), of_row=value)
+    """``value``: a key of the row, or what to make of it."""
+    of_row = itemgetter(value) if isinstance(value, str) else value
+    return Family(name=name, kind=kind, help=help_text, labels=("service", "realserver"), of_row=of_row)
 
 
 def _peers(
@@ -212,12 +215,12 @@ FAMILIES: tuple[Family, ...] = (
     _destinations(
         "lvsha_realserver_weight",
         "The weight in the kernel; absent where the kernel does not have it.",
-        lambda row: row["kernel_weight"],
+        "kernel_weight",
     ),
     _destinations(
         "lvsha_realserver_configured_weight",
         "The weight in the configuration.",
-        lambda row: row["configured_weight"],
+        "configured_weight",
     ),
     _destinations(
         "lvsha_realserver_ordered_out",
@@ -225,35 +228,33 @@ FAMILIES: tuple[Family, ...] = (
         lambda row: float(any(kind != "weight" for kind in row["orders"])),
     ),
     _destinations("lvsha_realserver_drain_eta_seconds", "Until a drain reaches zero.", _drain_eta),
-    _destinations(
-        "lvsha_realserver_active_connections", "Established.", lambda row: row["active_connections"]
-    ),
+    _destinations("lvsha_realserver_active_connections", "Established.", "active_connections"),
     _destinations(
         "lvsha_realserver_inactive_connections",
         "Opening, closing or lingering.",
-        lambda row: row["inactive_connections"],
+        "inactive_connections",
     ),
     _destinations(
         "lvsha_realserver_persistence_templates",
         "Clients that persistence ties to it.",
-        lambda row: row["persistent_connections"],
+        "persistent_connections",
     ),
     _destinations(
         "lvsha_realserver_connections_total",
         "Connections scheduled.",
-        lambda row: row["connections"],
+        "connections",
         kind="counter",
     ),
     _destinations(
         "lvsha_realserver_received_bytes_total",
         "Bytes from clients.",
-        lambda row: row["in_bytes"],
+        "in_bytes",
         kind="counter",
     ),
     _destinations(
         "lvsha_realserver_sent_bytes_total",
         "Bytes to clients (NAT).",
-        lambda row: row["out_bytes"],
+        "out_bytes",
         kind="counter",
     ),
     _destinations("lvsha_check_duration_seconds", "What the last check took.", _took_s),

@@ -4,6 +4,7 @@ What a page may load is said to the browser (Content-Security-Policy), so that a
 somebody gave a realserver can never become a script.
 """
 
+import functools
 from pathlib import Path
 
 from aiohttp import web
@@ -19,11 +20,15 @@ _HEADERS = {
 }
 
 
+@functools.cache
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
 def _file(name: str) -> web.Response:
-    path = _FOLDER / name
     return web.Response(
-        text=path.read_text(encoding="utf-8"),
-        content_type=_TYPES[path.suffix],
+        text=_text(name),
+        content_type=_TYPES[Path(name).suffix],
         charset="utf-8",
         headers=_HEADERS,
     )

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import pwd
+import re
 import socket
 import ssl
 import struct
@@ -40,6 +41,7 @@ _BODY_MAX = 5 << 20
 _UNIX_RATE, _UNIX_BURST = 2000.0, 4000.0
 _GUESSES = 0.5
 """Unknown tokens a second from one address, and ten times as many at once."""
+_PORT = re.compile(r":\d+$")
 _OWN_NAMES = {"localhost", "127.0.0.1", "::1", "lvsha"}
 _PEERCRED = struct.Struct("3i")
 
@@ -181,9 +183,8 @@ class ApiServer:
 
     def _who(self, request: web.Request) -> tuple[Identity, str, RateLimit]:
         """Who asks, whose bucket it is, and which."""
-        transport = request.transport
-        sock = transport.get_extra_info("socket") if transport is not None else None
-        if sock is not None and sock.family == socket.AF_UNIX:
+        sock = _unix_socket(request)
+        if sock is not None:
             _, uid, _ = _PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             return Identity(name=_user(uid), role=Role.ADMIN), f"uid {uid}", self._limit
         identity = self._of_token(request) or self._of_certificate(request) or NOBODY
@@ -226,16 +227,17 @@ def _astray(request: web.Request) -> web.Response | None:
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != request.host:
         return handlers.problem(403, f"this page is not ours: {origin[:200]}")
-    host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
-    if _is_unix(request) and host.strip("[]").lower() not in _OWN_NAMES:
+    name = _PORT.sub("", request.host).strip("[]").lower()
+    if _unix_socket(request) is not None and name not in _OWN_NAMES:
         return handlers.problem(421, "through the Unix socket this director is called localhost")
     return None
 
 
-def _is_unix(request: web.Request) -> bool:
+def _unix_socket(request: web.Request) -> socket.socket | None:
+    """The one that the request came by; None: it came over TCP, or its client has gone."""
     transport = request.transport
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    return sock is not None and sock.family == socket.AF_UNIX
+    sock: socket.socket | None = transport.get_extra_info("socket") if transport is not None else None
+    return sock if sock is not None and sock.family == socket.AF_UNIX else None
 
 
 def _user(uid: int) -> str:

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,15 @@ class AgentRefused(LvshaError):
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__(str(answer.get("error", "refused")))
         self.answer = answer
+
+
+def say_refusal(verb: str, refusal: AgentRefused, *, as_json: bool) -> None:
+    """Why on stderr; on stdout the whole answer, or what would be lost, a connection a line."""
+    if as_json:
+        print(json.dumps(refusal.answer))
+    print(f"lvsha {verb}: {refusal}", file=sys.stderr)
+    for connection in refusal.answer.get("lost", ()) if not as_json else ():
+        print(connection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lvsha.cli.client import ROLE_S, Agent, AgentRefused, AgentUnreachable, add_agent_options
+from lvsha.cli.client import ROLE_S, Agent, AgentRefused, AgentUnreachable, add_agent_options, say_refusal
 from lvsha.cli.words import clock, duration, span
 
 SUMMARY = "order something about a realserver, a service or this director"
@@ -129,13 +129,10 @@ def main(verb: str, argv: list[str]) -> int:
     try:
         answer = agent.ask("POST", f"/v1/{verb}", body=_body(verb, arguments), timeout_s=ROLE_S)
         if verb == "drain" and arguments.wait:
-            return _wait(agent, arguments)
+            meant = {(row["service"], row["name"]) for row in answer["destinations"]}
+            return _wait(agent, meant, as_json=arguments.json)
     except AgentRefused as refusal:
-        if arguments.json:
-            print(json.dumps(refusal.answer))
-        print(f"lvsha {verb}: {refusal}", file=sys.stderr)
-        for connection in refusal.answer.get("lost", ()) if not arguments.json else ():
-            print(connection)
+        say_refusal(verb, refusal, as_json=arguments.json)
         return 1
     except AgentUnreachable as error:
         print(f"lvsha {verb}: {error}", file=sys.stderr)
@@ -179,15 +176,15 @@ def _text(verb: str, answer: Json) -> str:
     return "\n".join(lines)
 
 
-def _wait(agent: Agent, arguments: argparse.Namespace) -> int:
-    """A line a second until every drain of this target has ended. 1: connections were cut off."""
+def _wait(agent: Agent, meant: set[tuple[str, str]], *, as_json: bool) -> int:
+    """A line a second until the drains of these (service, realserver) have ended. 1: some were cut off."""
     while True:
         status = agent.ask("GET", "/v1/status")
         rows = [
             {"service": service["name"], **row}
             for service in status["services"]
             for row in service["destinations"]
-            if row["drain"] is not None and _is_meant(arguments.target, service, row)
+            if row["drain"] is not None and (service["name"], row["name"]) in meant
         ]
         left = sum(row["drain"]["connections"] for row in rows)
         phases = {row["drain"]["phase"] for row in rows}
@@ -195,7 +192,7 @@ def _wait(agent: Agent, arguments: argparse.Namespace) -> int:
         known = [eta for eta in etas if eta is not None]
         eta = max(known) if known and len(known) == len(etas) else None
         over = "draining" not in phases
-        if arguments.json:
+        if as_json:
             drains = [{key: row[key] for key in ("service", "name", "drain")} for row in rows]
             print(json.dumps({"connections": left, "eta_s": eta, "over": over, "drains": drains}), flush=True)
         elif over:
@@ -205,11 +202,3 @@ def _wait(agent: Agent, arguments: argparse.Namespace) -> int:
         if over:
             return 1 if "cut" in phases else 0
         time.sleep(_LOOK_S)
-
-
-def _is_meant(target: str, service: Json, row: Json) -> bool:
-    address = row["address"]
-    endpoint = f"[{address}]:{row['port']}" if ":" in address else f"{address}:{row['port']}"
-    names = {row["name"], address, endpoint}
-    owners = {service["name"], service["service"], service["service"].partition(" ")[2]}
-    return target in names | owners | {f"{owner}/{name}" for owner in owners for name in names}

@@ -5,7 +5,14 @@ import getpass
 import json
 import sys
 
-from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options, order_role
+from lvsha.cli.client import (
+    Agent,
+    AgentRefused,
+    AgentUnreachable,
+    add_agent_options,
+    order_role,
+    say_refusal,
+)
 from lvsha.cli.words import clock, future
 
 SUMMARY = "hand the addresses over, or take part again"
@@ -45,11 +52,7 @@ def main(verb: str, argv: list[str]) -> int:
     try:
         answer = order_role(Agent.of(arguments), verb, body=body)
     except AgentRefused as refusal:
-        if arguments.json:
-            print(json.dumps(refusal.answer))
-        print(f"lvsha {verb}: {refusal}", file=sys.stderr)
-        for connection in refusal.answer.get("lost", ()) if not arguments.json else ():
-            print(connection)
+        say_refusal(verb, refusal, as_json=arguments.json)
         return 1
     except AgentUnreachable as error:
         print(f"lvsha {verb}: {error}", file=sys.stderr)

@@ -21,13 +21,8 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 
 def ago(age_s: float | None) -> str:
-    """``12 s``, ``5 min``, ``3 h``, ``2 d``; a dash for never."""
-    if age_s is None:
-        return "-"
-    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if age_s < limit:
-            return f"{age_s / divisor:.0f} {unit}"
-    return f"{age_s / 86400:.0f} d"
+    """A span; a dash for never."""
+    return span(age_s, unknown="-")
 
 
 def _table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:

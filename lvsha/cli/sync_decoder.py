@@ -212,7 +212,10 @@ def decode_parts(path: Path, options: argparse.Namespace, out: BinaryIO) -> Outc
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         chunks = PcapChunks(data, CHUNK, OVERLAP)
         with Progress(sys.stderr, len(data)) as progress:
-            total = (_alone if jobs == 1 else _together)(chunks, data, options, out, progress, jobs)
+            if jobs == 1:
+                total = _alone(chunks, data, options, out, progress)
+            else:
+                total = _together(chunks, data, options, out, progress, jobs)
         total.is_cut = chunks.is_cut
     return total
 
@@ -226,9 +229,7 @@ def _alone(
     options: argparse.Namespace,
     out: BinaryIO,
     progress: Progress,
-    jobs: int,
 ) -> Outcome:
-    assert jobs == 1, "one process, not several"
     parts = _Parts(data, options)
     for chunk in chunks:
         progress.show(chunk[1])

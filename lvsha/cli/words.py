@@ -67,10 +67,10 @@ def clock(at: float | None) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", then)
 
 
-def span(seconds: float | None) -> str:
-    """``45 s``, ``12 min``, ``3 h``; ``?`` when it is not known."""
+def span(seconds: float | None, unknown: str = "?") -> str:
+    """``45 s``, ``12 min``, ``3 h``, ``2 d``; ``unknown`` when it is not known."""
     if seconds is None:
-        return "?"
+        return unknown
     for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:
             return f"{seconds / divisor:.0f} {unit}"

@@ -23,6 +23,7 @@ from lvsha.checker.settings import problems as check_problems
 from lvsha.config import schema
 from lvsha.config.context import Context
 from lvsha.config.lines import Path
+from lvsha.config.tables.values import parse_bytes
 from lvsha.ipvs.model import (
     Destination,
     Protocol,
@@ -191,7 +192,7 @@ class Checks:
                 continue
             if key == "expect" and options is not DnsOptions:
                 try:
-                    value = schema.parse_bytes(value)
+                    value = parse_bytes(value)
                 except ValueError as error:
                     self._findings.error((*path, key), str(error))
                     continue

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from lvsha.config import schema
 from lvsha.config.findings import Findings, did_you_mean
 from lvsha.config.lines import Path
-from lvsha.config.schema import duration_text
 from lvsha.config.settings import (
     Director,
 )
+from lvsha.config.tables.values import duration_text
 from lvsha.core.addr import Address
 from lvsha.core.instant import SECOND
 

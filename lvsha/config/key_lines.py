@@ -4,7 +4,7 @@ import binascii
 from base64 import b64decode
 
 from lvsha.core.errors import ConfigErrors, ConfigProblem
-from lvsha.wire.vrrp_auth import KEY_SIZE, MAX_KEYS
+from lvsha.wire.keys import KEY_SIZE, MAX_KEYS
 
 _MAKE = "head -c 32 /dev/urandom | base64"
 

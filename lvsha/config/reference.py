@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lvsha.config import schema
-from lvsha.config.schema import check_types_of, duration_text
+from lvsha.config.schema import check_types_of
+from lvsha.config.tables.values import duration_text
 
 _HEAD = """\
 # Configuration file

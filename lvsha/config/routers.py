@@ -8,7 +8,7 @@ from lvsha.config import schema
 from lvsha.config.context import Context, pick
 from lvsha.config.findings import did_you_mean
 from lvsha.config.lines import Path
-from lvsha.config.schema import duration_text
+from lvsha.config.tables.values import duration_text
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND
 from lvsha.vrrp.routes import Network, RouteSettings, RuleSettings

@@ -15,9 +15,10 @@ from typing import Any
 from lvsha.checker.settings import PORTLESS_KINDS, CheckKind, CheckSettings, TlsOptions
 from lvsha.config.alerts import AlertSettings, masked_url
 from lvsha.config.checks import OPTION_KEYS
-from lvsha.config.schema import SECRET_KEYS, duration_text
+from lvsha.config.schema import SECRET_KEYS
 from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
 from lvsha.config.settings import ApiSettings, RealServerSettings, ServiceSettings, Settings
+from lvsha.config.tables.values import duration_text
 from lvsha.core.addr import AF_INET, endpoint_text
 from lvsha.core.instant import SECOND
 from lvsha.ipvs.model import Destination, ServiceFlags, ServiceKey

@@ -54,11 +54,10 @@ def _health(check: Check | None) -> str:
     return "up" if check.up else "down"
 
 
-def override_status(override: Override) -> Json:
-    """An operator's order."""
+def override_document(override: Override) -> Json:
+    """An operator's order, with nothing in it that can be worked out: what is kept on disk."""
     return {
         "kind": str(override.kind),
-        "target": str(override.target),
         "service": override.target.service,
         "realserver": override.target.realserver,
         "weight": override.weight,
@@ -69,6 +68,11 @@ def override_status(override: Override) -> Json:
         "expires_at": override.expires_at,
         "deadline_at": override.deadline_at,
     }
+
+
+def override_status(override: Override) -> Json:
+    """An operator's order, for people and programs."""
+    return override_document(override) | {"target": str(override.target)}
 
 
 def drain_status(view: DrainView | None) -> Json | None:

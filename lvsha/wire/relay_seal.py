@@ -23,13 +23,12 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from lvsha.core.errors import DecodeError, DropReason, StateError
+from lvsha.core.errors import DecodeError, DropReason
+from lvsha.wire.keys import KEY_SIZE, by_id
 
 MAGIC: Final = b"lvr1"
 HEADER_SIZE: Final = 32
 TAG_SIZE: Final = 16
-KEY_SIZE: Final = 32
-MAX_KEYS: Final = 8
 MAX_FRAME_KEYS: Final = 256
 """Derived keys that are kept; the one derived first goes."""
 
@@ -76,14 +75,7 @@ class Keyring:
         Raises:
             StateError: none or more than ``MAX_KEYS``, a key that is not 32 bytes, or two alike.
         """
-        listed = list(keys)
-        if not 1 <= len(listed) <= MAX_KEYS:
-            raise StateError(f"{len(listed)} relay keys: there must be 1 to {MAX_KEYS}")
-        if any(len(key) != KEY_SIZE for key in listed):
-            raise StateError(f"a relay key is {KEY_SIZE} bytes")
-        self._keys = {_derive(key, b"lvsha relay v1 id", 4): key for key in listed}
-        if len(self._keys) != len(listed):
-            raise StateError("two relay keys are the same")
+        self._keys = by_id(keys, lambda key: _derive(key, b"lvsha relay v1 id", 4), name="relay key")
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(key_id.hex() for key_id in self._keys)})"

@@ -14,13 +14,12 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from lvsha.core.addr import Address
-from lvsha.core.errors import DecodeError, DropReason, StateError
+from lvsha.core.errors import DecodeError, DropReason
+from lvsha.wire.keys import by_id
 from lvsha.wire.vrrp import AUTH_DATA, CHECKSUM_OFFSET, HEADER
 
 MAGIC: Final = b"lva1"
 TRAILER: Final = 32
-KEY_SIZE: Final = 32
-MAX_KEYS: Final = 8
 _HEAD = struct.Struct(">4s4sQ")
 _CODE = 16
 
@@ -59,20 +58,12 @@ class AuthKeys:
         Raises:
             StateError: none or more than ``MAX_KEYS``, a key that is not 32 bytes, or two alike.
         """
-        listed = list(keys)
-        if not 1 <= len(listed) <= MAX_KEYS:
-            raise StateError(f"{len(listed)} keys: there must be 1 to {MAX_KEYS}")
-        if any(len(key) != KEY_SIZE for key in listed):
-            raise StateError(f"a key is {KEY_SIZE} bytes")
+        found = by_id(keys, lambda key: _derive(key, b"lvsha vrrp v1 id")[:4], name="key")
         # Keyed once: a copy of this costs half of what keying costs.
         self._codes = {
-            _derive(key, b"lvsha vrrp v1 id")[:4]: hmac.new(
-                _derive(key, b"lvsha vrrp v1 code"), digestmod="sha256"
-            )
-            for key in listed
+            key_id: hmac.new(_derive(key, b"lvsha vrrp v1 code"), digestmod="sha256")
+            for key_id, key in found.items()
         }
-        if len(self._codes) != len(listed):
-            raise StateError("two keys are the same")
 
     def __repr__(self) -> str:
         return f"AuthKeys({', '.join(key_id.hex() for key_id in self._codes)})"

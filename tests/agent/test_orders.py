@@ -8,11 +8,12 @@ import pytest
 
 from lvsha.agent.chronicle import Chronicle
 from lvsha.agent.journal import Journal
-from lvsha.agent.orders import OrdersFile, Standing, override_document, override_of
+from lvsha.agent.orders import OrdersFile, Standing, override_of
 from lvsha.config.settings import AgentSettings
 from lvsha.director.cause import Cause, CauseKind
 from lvsha.director.drain import Phase
 from lvsha.director.overrides import Override, OverrideKind, Target
+from lvsha.director.status import override_document
 
 DRAIN = Override(
     kind=OverrideKind.DRAIN,

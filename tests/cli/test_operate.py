@@ -131,6 +131,11 @@ def test_a_drain_that_is_waited_for_says_what_is_left_and_how_it_ended(
     port.bench.connections["10.0.0.12"] = 3
     port.bench.order("drain", "web/rs12", deadline_at=port.bench.at + 60)
     port.bench.look()
+
+    async def order(_kind: str, target: str, **_fields: object) -> dict[str, Any]:
+        return {"target": target, "destinations": [{"service": "web", "name": "rs12"}]}
+
+    monkeypatch.setattr(port, "order", order)
     monkeypatch.setattr(time, "sleep", lambda _: port.bench.advance(70 * 10**9))
 
     ended = operate.main("drain", ["web/rs12", "--wait", "--run-dir", run_dir])

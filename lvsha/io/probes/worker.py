@@ -15,6 +15,7 @@ from typing import Any
 from lvsha.checker.result import ProbeResult
 from lvsha.checker.settings import CheckSettings
 from lvsha.core.machine import Output
+from lvsha.io.probes.outbox import Outbox
 from lvsha.io.probes.runner import ProbeRunner
 
 DEFINE, START, CANCEL = 0, 1, 2
@@ -37,8 +38,7 @@ class Worker:
         self._checks: dict[int, tuple[str, CheckSettings]] = {}
         self._sequence: dict[str, tuple[int, int]] = {}
         self._results: list[tuple[object, ...]] = []
-        self._unsent: list[bytes] = []
-        self._is_writing = False
+        self._outbox = Outbox(self._loop, connection)
         self._flush_due = False
         self.ended = asyncio.Event()
         self._loop.add_reader(connection.fileno(), self._on_readable)
@@ -85,32 +85,13 @@ class Worker:
             self._loop.call_soon(self._flush)
 
     def _on_event(self, event: Output) -> None:
-        self._unsent.append(b"e" + pickle.dumps(event))
-        self._write()
+        self._outbox.put(b"e" + pickle.dumps(event))
 
     def _flush(self) -> None:
         self._flush_due = False
         results, self._results = self._results, []
         for at in range(0, len(results), COMMANDS_PER_MESSAGE // 4):
-            self._unsent.append(b"r" + marshal.dumps(results[at : at + COMMANDS_PER_MESSAGE // 4]))
-        self._write()
-
-    def _write(self) -> None:
-        # At most one result of each check is here: a parent that does not read fills no memory.
-        while self._unsent:
-            try:
-                self._socket.send(self._unsent[0])
-            except BlockingIOError:
-                if not self._is_writing:
-                    self._is_writing = True
-                    self._loop.add_writer(self._socket.fileno(), self._write)
-                return
-            except OSError:
-                return  # the parent has gone: reading tells
-            del self._unsent[0]
-        if self._is_writing:
-            self._is_writing = False
-            self._loop.remove_writer(self._socket.fileno())
+            self._outbox.put(b"r" + marshal.dumps(results[at : at + COMMANDS_PER_MESSAGE // 4]))
 
     def close(self) -> None:
         self._runner.close()

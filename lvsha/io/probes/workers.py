@@ -17,7 +17,6 @@ import socket
 import subprocess
 import sys
 import zlib
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -27,6 +26,7 @@ from lvsha.checker.result import ProbeResult, Reason, Timings
 from lvsha.checker.settings import CheckSettings
 from lvsha.core.machine import Event, Output
 from lvsha.io.probes.engine import Done
+from lvsha.io.probes.outbox import Outbox
 from lvsha.io.probes.worker import CANCEL, COMMANDS_PER_MESSAGE, DEFINE, MESSAGE_LIMIT, START
 
 _RECEIVE_SIZE = 1 << 20
@@ -156,12 +156,11 @@ class _Process:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._orders: list[tuple[object, ...]] = []
-        self._unsent: deque[bytes] = deque()
         self._flush_due = False
-        self._is_writing = False
         self._pause_s = 0.0
         self._again: asyncio.TimerHandle | None = None
         self._socket: socket.socket | None = None
+        self._outbox: Outbox | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
         self._start()
@@ -197,6 +196,7 @@ class _Process:
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._socket = ours
+        self._outbox = Outbox(self._loop, ours)
         self._began = self._loop.time()
         self._loop.add_reader(ours.fileno(), self._on_readable)
         for asked in self._owner.of(self):
@@ -205,47 +205,30 @@ class _Process:
                 self.order((START, asked.number, asked.sequence, asked.is_plain))
 
     def _let_go(self) -> None:
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.close()
         ours, self._socket = self._socket, None
         if ours is not None:
             self._loop.remove_reader(ours.fileno())
-            if self._is_writing:
-                self._is_writing = False
-                self._loop.remove_writer(ours.fileno())
             ours.close()
         self._orders.clear()
-        self._unsent.clear()
 
     def _flush(self) -> None:
         self._flush_due = False
         orders, self._orders = self._orders, []
+        if self._outbox is None:
+            return
         batch: list[tuple[object, ...]] = []
         size = 0
         for order in orders:
             batch.append(order)
             size += len(order[2]) if order[0] == DEFINE and isinstance(order[2], bytes) else 20
             if size >= MESSAGE_LIMIT or len(batch) >= COMMANDS_PER_MESSAGE:
-                self._unsent.append(marshal.dumps(batch))
+                self._outbox.put(marshal.dumps(batch))
                 batch, size = [], 0
         if batch:
-            self._unsent.append(marshal.dumps(batch))
-        self._write()
-
-    def _write(self) -> None:
-        # Bounded by the number of checks: each has one definition and one request at a time.
-        while self._unsent and self._socket is not None:
-            try:
-                self._socket.send(self._unsent[0])
-            except BlockingIOError:
-                if not self._is_writing:
-                    self._is_writing = True
-                    self._loop.add_writer(self._socket.fileno(), self._write)
-                return
-            except OSError:
-                return  # it has died: reading tells
-            self._unsent.popleft()
-        if self._is_writing and self._socket is not None:
-            self._is_writing = False
-            self._loop.remove_writer(self._socket.fileno())
+            self._outbox.put(marshal.dumps(batch))
 
     def _on_readable(self) -> None:
         for _ in range(16):
