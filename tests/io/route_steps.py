@@ -51,9 +51,23 @@ STEPS = (
         "links",
         lambda routes: [link for link in routes.links().values() if link.name.startswith("dummy")],
         [
-            Link(name="dummy0", index=2, mac=bytes.fromhex("020000000001"), up=True, carrier=True, mtu=1400),
             Link(
-                name="dummy1", index=3, mac=bytes.fromhex("020000000002"), up=False, carrier=False, mtu=1500
+                name="dummy0",
+                index=2,
+                mac=bytes.fromhex("020000000001"),
+                up=True,
+                carrier=True,
+                mtu=1400,
+                kind="dummy",
+            ),
+            Link(
+                name="dummy1",
+                index=3,
+                mac=bytes.fromhex("020000000002"),
+                up=False,
+                carrier=False,
+                mtu=1500,
+                kind="dummy",
             ),
         ],
     ),
