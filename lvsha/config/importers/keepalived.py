@@ -127,6 +127,7 @@ def _global_handlers(known: Globals, notebook: Notebook) -> dict[str, Any]:
         "lvs_timeouts": lambda s: _timeouts(s, known),
         "lvs_flush": flush,
         "lvs_flush_on_stop": ignore,
+        "lvs_flush_onstop": ignore,
         "enable_script_security": secure,
         "script_user": lambda s: setattr(known, "script_user", s.values[0]),
     }

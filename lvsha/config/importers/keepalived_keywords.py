@@ -1,8 +1,8 @@
 """Every keyword of keepalived.conf by name, and what becomes of it.
 
-The names are those that keepalived 2.2.7 knows (keepalived.conf(5) and the
-program itself) and the ones that 2.3 and 2.4 added. A keyword is carried over
-by an importer's method, or it stands here with the reason why not.
+The names are those that keepalived 2.2.7 takes (the tests ask the program itself, deprecated
+ones too) and the ones that 2.3 and 2.4 added. A keyword is carried over by an importer's
+method, or it stands here with the reason why not.
 """
 
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ CARRIED: Final = {
         "global_defs router_id lvs_sync_daemon lvs_timeouts lvs_flush_on_stop vrrp_version"
         " default_interface vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh"
         " vrrp_garp_interval vrrp_strict vrrp_check_unicast_src vrrp_skip_check_adv_addr vrrp_iptables"
-        " nftables lvs_flush script_user enable_script_security"
+        " nftables lvs_flush lvs_flush_onstop script_user enable_script_security"
         " vrrp_startup_delay"
     ),
     "vrrp": _words(
@@ -102,7 +102,8 @@ REASONS: Final[dict[str, Reason]] = {
             Reason(_NO_SNMP, matters=False),
         ),
         (
-            "process_names process_name vrrp_process_name checker_process_name bfd_process_name vrrp_priority"
+            "process_names process_name vrrp_process_name checker_process_name lvs_process_name"
+            " bfd_process_name vrrp_priority"
             " checker_priority bfd_priority vrrp_no_swap checker_no_swap bfd_no_swap vrrp_cpu_affinity"
             " checker_cpu_affinity bfd_cpu_affinity vrrp_rt_priority checker_rt_priority bfd_rt_priority"
             " vrrp_rlimit_rttime checker_rlimit_rttime bfd_rlimit_rttime vrrp_rlimit_rtime"
@@ -150,7 +151,8 @@ REASONS: Final[dict[str, Reason]] = {
         (
             "vrrp_garp_master_refresh_repeat garp_master_refresh_repeat vrrp_garp_lower_prio_delay"
             " vrrp_garp_lower_prio_repeat garp_lower_prio_delay garp_lower_prio_repeat vrrp_garp_extra_if"
-            " garp_extra_if vrrp_gna_interval garp_group garp_interval gna_interval interfaces",
+            " garp_extra_if vrrp_vmac_garp_intvl vmac_garp_intvl vrrp_gna_interval garp_group garp_interval"
+            " gna_interval interfaces",
             Reason("[[vrrp]].garp paces every announcement: repeat, interval, refresh", matters=False),
         ),
         (
@@ -195,7 +197,7 @@ REASONS: Final[dict[str, Reason]] = {
         # bfd
         (
             "bfd_instance BFD_CHECK track_bfd neighbor_ip neighbour_ip source_ip min_rx min_tx"
-            " idle_tx multiplier passive ttl hoplimit max_hops checker",
+            " idle_tx multiplier passive ttl hoplimit max_hops checker vrrp",
             Reason(_BFD),
         ),
         # lvs
