@@ -80,10 +80,12 @@ def _identifier(route: Route) -> str:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
+    is_required = parameter.is_required or parameter.place == "path"
+    schema: dict[str, Any] = {"type": parameter.schema}
     return {
         "name": parameter.name,
         "in": parameter.place,
-        "required": parameter.place == "path",
+        "required": is_required,
         "description": parameter.description,
-        "schema": {"type": parameter.schema},
+        "schema": schema | {"minLength": 1} if is_required else schema,
     }

@@ -23,6 +23,8 @@ class Parameter:
     description: str
     schema: str = "string"
     place: str = "query"
+    is_required: bool = False
+    """It may be neither left out nor empty; one of the path never may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,11 @@ ROUTES: tuple[Route, ...] = (
         "/v1/explain",
         handlers.explain,
         "Why something is as it is.",
-        Parameter(name="target", description="A realserver, a service, a virtual router or an address."),
+        Parameter(
+            name="target",
+            description="A realserver, a service, a virtual router or an address.",
+            is_required=True,
+        ),
         Parameter(name="at", description="As it was then, seconds since 1970.", schema="number"),
     ),
     Route(
