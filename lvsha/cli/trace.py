@@ -207,7 +207,7 @@ def _show(explanation: "Explanation", arguments: argparse.Namespace) -> None:
 
 def _remedies() -> dict[str, str]:
     from lvsha.doctor.catalogue import BY_ID
-    from lvsha.trace.findings import REMEDIES
+    from lvsha.trace.catalogue import REMEDIES
 
     return REMEDIES | {id: kind.remedy for id, kind in BY_ID.items()}
 

@@ -4,11 +4,12 @@ from typing import Any
 
 from lvsha.trace.conversation import Conversation, began
 from lvsha.trace.explain import Explanation
-from lvsha.trace.findings import Finding, resent
 from lvsha.trace.gather import Place
 from lvsha.trace.hosts import Host
 from lvsha.trace.packet import PROTOCOL_NAMES, Endpoint, address_text, endpoint_text, mac_text
+from lvsha.trace.rules_later import resent
 from lvsha.trace.story import Event, Step, sentence, tell
+from lvsha.trace.world import Finding
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from lvsha.trace import findings
 from lvsha.trace.conversation import Conversation, give_roles, split, through_directors, understand
-from lvsha.trace.findings import Finding, World
 from lvsha.trace.gather import Gatherer, matches
 from lvsha.trace.hosts import Host, Hosts, Role, find_own_macs, name_hosts
 from lvsha.trace.packet import Endpoint
 from lvsha.trace.passages import Offset, offsets, passages
+from lvsha.trace.world import Finding, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

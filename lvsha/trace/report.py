@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from lvsha.trace.as_json import neighbours
 from lvsha.trace.explain import Explanation
-from lvsha.trace.findings import Finding
 from lvsha.trace.ladder import ladder
 from lvsha.trace.packet import address_text, mac_text
 from lvsha.trace.story import participants, sentence, tell
+from lvsha.trace.world import Finding
 
 MAX_TOLD = 20
 """Connections told in full; of the others, one line each."""

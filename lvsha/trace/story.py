@@ -17,7 +17,6 @@ from lvsha.trace.conversation import (
     time_of,
 )
 from lvsha.trace.explain import Explanation, shown
-from lvsha.trace.findings import resent
 from lvsha.trace.hosts import Host, Hosts
 from lvsha.trace.packet import (
     ACK,
@@ -33,6 +32,7 @@ from lvsha.trace.packet import (
     mac_text,
 )
 from lvsha.trace.passages import Hop, Passage
+from lvsha.trace.rules_later import resent
 
 MAX_EVENTS: Final = 40
 """Of a connection that are told; more are counted."""

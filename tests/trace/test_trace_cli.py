@@ -10,7 +10,7 @@ import pytest
 
 from lvsha.cli import trace
 from lvsha.doctor import catalogue
-from lvsha.trace import findings
+from lvsha.trace import catalogue as of_trace
 from tests.trace.stories import files, told
 
 KEYS = {"ok", "captures", "hosts", "neighbours", "connections", "findings", "limits"}
@@ -183,12 +183,15 @@ def test_no_readable_file_at_all_is_wrong_usage(capsys: pytest.CaptureFixture[st
 
 
 def test_every_id_has_a_page_and_a_remedy() -> None:
-    ids = {value for name, value in vars(findings).items() if name.isupper() and type(value) is str}
+    ids = {value for name, value in vars(of_trace).items() if name.isupper() and type(value) is str}
     known = set(catalogue.BY_ID)
+    pages = Path(__file__).parents[2] / "docs/failures"
+    index = (pages / "README.md").read_text()
 
-    assert ids - known == findings.REMEDIES.keys()
-    for id in findings.REMEDIES:
-        assert (Path(__file__).parents[2] / f"docs/failures/{id}.md").exists(), id
+    assert ids - known == of_trace.REMEDIES.keys()
+    for id in of_trace.REMEDIES:
+        assert (pages / f"{id}.md").exists(), id
+        assert f"({id}.md)" in index, id
 
 
 def test_a_plain_capture_with_no_connection_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
