@@ -421,7 +421,8 @@ class Store:
     def _place(self, held: Held, now: Instant) -> None:
         """Look at the row when it ends, and at least once in ``LOOK_S``: rows that end early, as most of a
         busy service do, would otherwise leave their keys in the slots of a quarter of an hour later."""
-        held.slot = second = min(_slot(held.expires), _slot(now) + LOOK_S)
+        second, latest = held.expires // SECOND + 1, now // SECOND + 1 + LOOK_S
+        held.slot = second = second if second < latest else latest
         slot = self._slots.get(second)
         if slot is None:
             self._slots[second] = [held.key]
