@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvsha.agent.accept_mode import AcceptMode
 from lvsha.agent.alerts import AlertDesk, watch_coverage
 from lvsha.agent.chronicle import Chronicle
 from lvsha.agent.config_life import Load
@@ -101,6 +102,7 @@ class Directord:
         self.sync.follow(self.relay, peers=len(settings.peers))
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
+        self.accept_mode = AcceptMode(self.journal, self.run_dir)
         self.templates = QuiescentTemplates(self.journal, self.run_dir)
         self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
         state_dir = Path(settings.agent.state_dir)
@@ -160,6 +162,7 @@ class Directord:
             asyncio.create_task(self._keep_nudging()),
             asyncio.create_task(self.sync.watch()),
             asyncio.create_task(self.reset_grace.run()),
+            asyncio.create_task(self.accept_mode.run()),
             asyncio.create_task(watch_coverage(self.journal, self._coverage)),
             asyncio.create_task(self.maintenance_dir.run(lambda: self.settings.agent.maintenance_dir)),
         ]
@@ -218,6 +221,7 @@ class Directord:
         self.chronicle.close()
         await self.sync.flush()
         await self.reset_grace.stop()
+        await self.accept_mode.stop()
         if self.settings.agent.on_stop is OnStop.REMOVE:
             self.sync.stop()
             removals = [RemoveService(key) for key in self.owned.keys if key in self.ipvs.table()]
@@ -361,6 +365,7 @@ class Directord:
         operations = plan(desired, self.table, exclusive=exclusive, owned=frozenset(owned))
         self.owned.set(frozenset(desired))
         sync = self.settings.sync
+        self.accept_mode.want(self.settings.routers)
         self.reset_grace.want(desired, sync.reset_grace if sync is not None else 0)
         if operations:
             self._apply(operations)

@@ -57,6 +57,8 @@ _LEVELS = {
         "checker.check_fell",
         "checker.loop_became_late",
         "checker.quorum_lost",
+        "director.accept_mode_repaired",
+        "director.accept_mode_unavailable",
         "director.maintenance_dir_unreadable",
         "director.maintenance_file_refused",
         "director.reload_refused",
@@ -79,6 +81,7 @@ _LEVELS = {
         "vrrp.ran_late",
         "vrrp.realtime_refused",
         "vrrp.supervisor_gone",
+        "vrrp.vmac_failed",
     ),
     LogLevel.DEBUG: ("checker.pool_changed",),
 }

@@ -210,6 +210,10 @@ class _Keepalived:
         self._line("interface", router.interface)
         self._line("virtual_router_id", router.vrid)
         self._line("priority", router.priority)
+        if router.vmac_interface is not None:
+            self._line("use_vmac", router.vmac_interface)
+            if router.unicast_peers:
+                self._line("vmac_xmit_base")
         self._line("version", router.version)
         self._line("advert_int", f"{to_seconds(router.advert_interval):g}")
         if not router.preempts:

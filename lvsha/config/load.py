@@ -259,7 +259,8 @@ SPARE_KEYS = frozenset(
         *("authentication", "key_file", "pre_hook", "pre_hook_timeout", "link_up_delay", "link_down_delay"),
         *("routes", "rules", "paths", "prove_to"),
         *("preempt_delay", "min_ttl", "checksum", "release_deadline", "lease", "priority"),
-        *("startup_delay", "track", "group", "hook", "hook_timeout", "hook_repeat"),
+        *("startup_delay", "boot_delay", "vmac", "vmac_interface", "accept"),
+        *("track", "group", "hook", "hook_timeout", "hook_repeat"),
     }
 )
 """Keys whose value can be refused without making other checks of their table say nonsense."""

@@ -44,6 +44,7 @@ class Routers:
         holders: dict[tuple[str, int, int], int] = {}
         names: dict[str, int] = {}
         addresses: dict[Address, int] = {}
+        macvlans: dict[str, int] = {}
         for place, vrrp in zip(self._context.parts.vrrp, self._context.document.vrrp, strict=True):
             router = self._router(place, vrrp, node)
             if router is None:
@@ -63,6 +64,14 @@ class Routers:
                 )
             holders.setdefault(key, place)
             names.setdefault(router.name, place)
+            if router.vmac_interface is not None:
+                first = macvlans.setdefault(router.vmac_interface, place)
+                if first != place:
+                    self._findings.error(
+                        (*path, "vmac_interface"),
+                        f'"{router.vmac_interface}" is already the vmac_interface of vrrp[{first}]',
+                        f'vmac_interface = "vrrp{place}.{router.vrid}"',
+                    )
             for at, prefix in self._prefixes(path, vrrp):
                 if addresses.setdefault(prefix.ip, place) != place:
                     self._findings.error(
@@ -143,6 +152,9 @@ class Routers:
             release_deadline=pick(vrrp, defaults, "release_deadline"),
             lease=pick(vrrp, defaults, "lease"),
             startup_delay=pick(vrrp, defaults, "startup_delay"),
+            boot_delay=pick(vrrp, defaults, "boot_delay"),
+            vmac_interface=self._vmac_interface(path, vrrp, node, family),
+            accept=pick(vrrp, defaults, "accept"),
             hook=tuple(pick(vrrp, defaults, "hook")),
             hook_timeout=pick(vrrp, defaults, "hook_timeout"),
             hook_repeat=pick(vrrp, defaults, "hook_repeat"),
@@ -184,6 +196,15 @@ class Routers:
                 )
             key_file = None
         return Authentication(wanted), key_file
+
+    def _vmac_interface(self, path: Path, vrrp: schema.Vrrp, node: str, family: int) -> str | None:
+        named = vrrp.vmac_interface
+        if not pick(vrrp, self._context.document.defaults.vrrp, "vmac"):
+            if named is not None:
+                self._findings.warning((*path, "vmac_interface"), "has no effect without vmac", "vmac = true")
+            return None
+        own = None if named is None else self._context.each((*path, "vmac_interface"), named, node)
+        return own or f"vrrp{'' if family == 4 else 6}.{vrrp.vrid}"
 
     def _prove_to(self, path: Path, vrrp: schema.Vrrp, node: str) -> tuple[Address, ...] | None:
         if vrrp.prove_to is None:

@@ -197,6 +197,30 @@ class VrrpDefaults(Table):
             " still bound: a bridge or a bond of a machine that has just booted may not pass anything yet."
         ),
     )
+    boot_delay: Duration = Field(
+        default=0,
+        description=(
+            "The same, counted from when the machine was booted: an agent that is started again later does"
+            " not wait. The longer of the two counts."
+        ),
+    )
+    vmac: bool = Field(
+        default=False,
+        description=(
+            "The addresses have a hardware address of their own, 00:00:5e:00:01:VRID (IPv6: …:02:VRID), on"
+            " an interface of kind macvlan that vrrpd makes and removes: no neighbour's cache changes in a"
+            " takeover. arp_ignore and arp_announce of `interface` are set, and put back at the end."
+            " Multicast adverts leave from there; unicast ones from `interface`."
+        ),
+    )
+    accept: bool = Field(
+        default=True,
+        description=(
+            "Accept_Mode: whether the MASTER takes packets to the virtual addresses that no `[[service]]`"
+            " wants: a ping, ssh. `false`: they are dropped (nftables), but for neighbour discovery; then no"
+            " program on this director can serve them. An owner (priority 255) always takes them."
+        ),
+    )
     hook: list[str] = Field(
         default=[],
         description=(
@@ -282,6 +306,10 @@ class Vrrp(VrrpDefaults):
         description=(
             "Virtual router ID: the same on all directors, and used by nobody else on that network."
         ),
+    )
+    vmac_interface: PerDirector[Interface] | None = Field(
+        default=None,
+        description='Of `vmac`, its name. Default: `"vrrp.<vrid>"`, for IPv6 `"vrrp6.<vrid>"`.',
     )
     addresses: list[Prefix] = Field(
         min_length=1,
