@@ -27,6 +27,10 @@ def _statuses(ranges: tuple[tuple[int, int], ...]) -> str:
     return "status " + ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
 
+def _starttls(options: SmtpOptions | LoginOptions | LdapOptions) -> str:
+    return ", STARTTLS" if options.starttls else ""
+
+
 def explain(settings: CheckSettings) -> tuple[str, str]:
     """(what is asked, what is expected), without secrets."""
     if settings.kind is CheckKind.ON:
@@ -58,8 +62,7 @@ def explain(settings: CheckSettings) -> tuple[str, str]:
         case PingOptions():
             return f"an echo of {options.payload_size} bytes", "an echo reply"
         case SmtpOptions():
-            tls = ", then STARTTLS" if options.starttls else ""
-            return f"EHLO {options.helo_name}{tls}", "220 and 250"
+            return f"EHLO {options.helo_name}{_starttls(options)}", "220 and 250"
         case DnsOptions():
             expected_answer = (
                 f"{options.expect} among the answers" if options.expect is not None else "no error"
@@ -83,11 +86,11 @@ def explain(settings: CheckSettings) -> tuple[str, str]:
             return "PING" if options.password is None else "AUTH and PING", "+PONG"
         case LoginOptions():
             who = f" and a login as {options.username}" if options.username is not None else ""
-            return f"the greeting{who}", "that it is friendly"
+            return f"the greeting{_starttls(options)}{who}", "that it is friendly"
         case LdapOptions():
             who = options.username if options.username is not None else "nobody"
             entry = f", and the entry {options.search_base!r}" if options.search_base is not None else ""
-            return f"a bind as {who}{entry}", "success"
+            return f"a bind as {who}{entry}{_starttls(options)}", "success"
         case RadiusOptions():
             if options.username is None:
                 return "Status-Server", "Access-Accept, signed with our secret"

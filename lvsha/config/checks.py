@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from lvsha.checker.combine import Needs
+from lvsha.checker.problems import problems as check_problems
 from lvsha.checker.settings import (
     OPTIONS_OF_KIND,
     PORTLESS_KINDS,
@@ -19,7 +20,6 @@ from lvsha.checker.settings import (
     UdpOptions,
     basic_authorization,
 )
-from lvsha.checker.settings import problems as check_problems
 from lvsha.config import schema
 from lvsha.config.context import Context
 from lvsha.config.lines import Path
@@ -104,9 +104,14 @@ class Checks:
         self, at: Path, layers: Sequence[Layer], destination: Destination, *, shared: int | None = None
     ) -> CheckSettings | None:
         """``shared``: which of the checks it is that all realservers have; None: one of its own."""
+        said = next(
+            ((path, each.through) for path, each in reversed(layers) if each.through is not None), None
+        )
+        path_at = (*said[0], "through") if said is not None and said[1] == "path" else None
+        own_port = 0 if path_at is not None else destination.port
         port = next(
             (layer.port for _, layer in reversed(layers) if layer.port is not None),
-            destination.port or self._key.port,
+            own_port or self._key.port,
         )
         kind = self._kind(at, layers, port)
         if kind is CheckKind.ON:
@@ -117,6 +122,8 @@ class Checks:
             common, options = self._shared[shared, kind]
         else:
             common, options = self._merge(layers, kind)
+        if path_at is not None:
+            common = self._through_path(path_at, kind, common)
         settings = CheckSettings(
             kind=kind,
             port=0 if kind in PORTLESS_KINDS else port,
@@ -129,6 +136,31 @@ class Checks:
             self._check(layers, settings, at)
             self._sound.add(known)
         return settings
+
+    def _through_path(self, at: Path, kind: CheckKind, common: dict[str, Any]) -> dict[str, Any]:
+        """``common`` with the virtual address and our own one; mark and ports come from ``path_slots``."""
+        if kind in PORTLESS_KINDS:
+            self._findings.error(
+                at, f"a {kind} check has no path through IPVS", 'type = "tcp", or through = "address"'
+            )
+        for key in ("fwmark", "bind_port"):
+            if key in common:
+                self._findings.error((*at[:-1], key), "is chosen by through", f"remove {key}")
+        target = common.get("address", self._key.address)
+        if target is None:
+            self._findings.error(
+                at, "a firewall mark has no address of its own", "add address, the one that clients use"
+            )
+            return common
+        directors = {each.name: each.address for each in self._context.directors}
+        source = common.get("bind_address", directors.get(self._node))
+        if source is None or source.version != target.version:
+            self._findings.error(
+                at,
+                f"asks from an IPv{target.version} address of this director, which [directors] does not say",
+                'add bind_address = { lb1 = "10.0.0.1", lb2 = "10.0.0.2" }',
+            )
+        return {**common, "address": target, "bind_address": source, "through_path": True}
 
     def _kind(self, at: Path, layers: Sequence[Layer], port: int) -> CheckKind:
         for _, layer in reversed(layers):
@@ -150,7 +182,7 @@ class Checks:
         in_force: CheckKind | None = None
         for path, layer in layers:
             in_force = CheckKind(layer.type) if layer.type is not None else in_force
-            for key in layer.model_fields_set - {"type", "port"}:
+            for key in layer.model_fields_set - {"type", "port", "through"}:
                 value = getattr(layer, key)
                 if key in _COMMON:
                     common[key] = value

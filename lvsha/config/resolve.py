@@ -16,6 +16,7 @@ from lvsha.config.context import Context, Parts
 from lvsha.config.daemons import Daemons
 from lvsha.config.findings import Findings
 from lvsha.config.lines import Path
+from lvsha.config.path_slots import with_slots
 from lvsha.config.routers import Routers
 from lvsha.config.services import ServiceMemory, Services
 from lvsha.config.settings import Director, Settings
@@ -42,6 +43,7 @@ def resolve(
     services = Services(context, node, memory or ServiceMemory())
     resolved = services.all()
     services.check_carried(resolved)
+    resolved = with_slots(resolved, findings)
     daemons = Daemons(context)
     return Settings(
         node=node,

@@ -32,6 +32,10 @@ MASK = "********"
 """Stands for a secret. Eight characters: what VRRPv2 takes for a password."""
 
 _KEY_OF_FIELD = {name: key for key, name in OPTION_KEYS.items()}
+_ELSEWHERE = ("kind", "address", "port", "options", "through_path", "bind_port_count")
+"""Fields of a check that the file says in other words, or not at all."""
+_OF_PATHS = (*_ELSEWHERE, "fwmark", "bind_port", "close_with_reset")
+"""And what ``through = "path"`` chooses by itself."""
 _DURATIONS = frozenset({"interval", "fast_interval", "timeout", "down_interval", "expiry_warning"})
 
 
@@ -380,11 +384,15 @@ def _check(
 ) -> dict[str, Any]:
     """A check without what it takes from its realserver."""
     table: dict[str, Any] = {"type": str(check.kind)}
-    if check.address != destination.address:
+    address, port = destination.address, destination.port or key.port
+    if check.through_path:
+        table["through"] = "path"
+        address, port = key.address or destination.address, key.port
+    if check.address != address:
         table["address"] = str(check.address)
-    if check.kind not in PORTLESS_KINDS and check.port != (destination.port or key.port):
+    if check.kind not in PORTLESS_KINDS and check.port != port:
         table["port"] = check.port
-    table |= _values(check, masked=masked, leave_out=("kind", "address", "port", "options"))
+    table |= _values(check, masked=masked, leave_out=_OF_PATHS if check.through_path else _ELSEWHERE)
     if check.options is not None:
         other = {CheckKind.HTTP: ("tls",), CheckKind.HTTP_PROXY: ("tls", "redirects")}
         table |= _values(check.options, masked=masked, leave_out=other.get(check.kind, ()))

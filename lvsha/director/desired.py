@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lvsha.checker.pool import PoolView
+from lvsha.checker.settings import CheckSettings
 from lvsha.config.settings import ServiceSettings
+from lvsha.core.addr import address_family
 from lvsha.ipvs.model import (
     DesiredService,
     DesiredTable,
@@ -45,6 +47,20 @@ def desired_service(settings: ServiceSettings, view: PoolView) -> DesiredService
     return DesiredService(service=settings.service, destinations=tuple(destinations))
 
 
+def path_service(check: CheckSettings, destination: Destination) -> DesiredService:
+    """What steers a check of the virtual address to one realserver: its firewall mark, in IPVS's words."""
+    is_nat = destination.method is ForwardingMethod.MASQ
+    there = replace(
+        destination,
+        port=destination.port if is_nat else 0,
+        weight=1,
+        upper_threshold=0,
+        lower_threshold=0,
+    )
+    key = ServiceKey.of_fwmark(check.fwmark, address_family(check.address))
+    return DesiredService(service=Service(key=key, scheduler="rr"), destinations=(there,))
+
+
 def desired_table(
     services: tuple[ServiceSettings, ...], views: Mapping[str, PoolView], *, nudge: bool
 ) -> DesiredTable:
@@ -59,6 +75,12 @@ def desired_table(
         for settings in services
         if settings.name in views
     }
+    for settings in services:
+        for realserver in settings.realservers:
+            for check in realserver.checks:
+                if check.through_path:
+                    path = path_service(check, realserver.destination)
+                    table[path.service.key] = path
     if nudge:
         table[NUDGE_KEY] = _NUDGE
     return table

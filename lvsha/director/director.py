@@ -76,9 +76,9 @@ class Director:
         self._several: dict[Follower, RealServerSettings] = {}
         """The members that have more than one check."""
         self._pools: dict[str, Pool] = {}
-        self._pools_seen = False
-        """Whether ``_next_pool`` is what the pools say now."""
-        self._next_pool: Instant | None = None
+        self._others_seen = False
+        """Whether ``_next_other`` is what pools, overrides and drains say now."""
+        self._next_other: Instant | None = None
         self._found = actual
         self.overrides = Overrides(settings.node)
         self._drains = Drains()
@@ -111,12 +111,13 @@ class Director:
 
     def on_deadline(self, now: Instant) -> list[Output]:
         outputs = self._follow(self._fleet.on_deadline(now), now)
-        due = self._pools_deadline()
-        if due is not None and due <= now:
-            self._pools_seen = False
-            for pool in self._pools.values():
-                if pool.deadline is not None and pool.deadline <= now:
-                    outputs += [*pool.on_deadline(now), ReconcileTable()]
+        other = self._next_other if self._others_seen else self._find_other()
+        if other is None or now < other:
+            return outputs
+        self._others_seen = False
+        for pool in self._pools.values():
+            if pool.deadline is not None and pool.deadline <= now:
+                outputs += [*pool.on_deadline(now), ReconcileTable()]
         if self.overrides.deadline is not None and self.overrides.deadline <= now:
             outputs += self._after_orders(self.overrides.on_deadline(now), now)
         if self._drains.deadline is not None and self._drains.deadline <= now:
@@ -173,18 +174,19 @@ class Director:
 
     @property
     def deadline(self) -> Instant | None:
-        due = self._fleet.deadline  # asked for after each result: no call of earliest()
-        for other in (self.overrides.deadline, self._drains.deadline, self._pools_deadline()):
-            if other is not None and (due is None or other < due):
-                due = other
-        return due
+        # Asked for after each of ten thousand results: what else is due changes seldom, and is remembered.
+        due = self._fleet.deadline
+        other = self._next_other if self._others_seen else self._find_other()
+        return due if other is None or (due is not None and due <= other) else other
 
-    def _pools_deadline(self) -> Instant | None:
-        """Worked out when a pool may have changed, not after each of ten thousand results."""
-        if not self._pools_seen:
-            self._pools_seen = True
-            self._next_pool = earliest(*(pool.deadline for pool in self._pools.values()))
-        return self._next_pool
+    def _find_other(self) -> Instant | None:
+        self._others_seen = True
+        self._next_other = earliest(
+            self.overrides.deadline,
+            self._drains.deadline,
+            *(pool.deadline for pool in self._pools.values()),
+        )
+        return self._next_other
 
     def desired(self) -> DesiredTable:
         """What the kernel should hold of ours."""
@@ -341,7 +343,7 @@ class Director:
             outputs += self._order_out(service, pool, now)
             pools[service.name] = pool
         self._pools = pools
-        self._pools_seen = False
+        self._others_seen = False
         return outputs
 
     def _is_other(self, service: ServiceSettings, ordered: Mapping[Place, tuple[Override, ...]]) -> bool:
@@ -381,10 +383,10 @@ class Director:
 
     def _after_orders(self, outputs: list[Output], now: Instant) -> list[Output]:
         """Overrides have changed, or not: make weights of them."""
+        self._others_seen = False
         if not outputs:
             return []
         before, following = self._ordered, list(outputs)
-        self._pools_seen = False
         self._take_orders(now, {})
         for service in self.settings.services:
             if self._is_other(service, before):
@@ -394,6 +396,7 @@ class Director:
         return [*following, ReconcileTable()]
 
     def _after_drains(self, outputs: list[Output]) -> list[Output]:
+        self._others_seen = False
         return [*outputs, ReconcileTable()] if outputs else []
 
     def _is_up(self, realserver: RealServerSettings) -> bool:
@@ -422,7 +425,7 @@ class Director:
                 else:
                     changed = pool.on_weight(member, now, weight=output.weight, percent=output.percent)
                 if changed:
-                    self._pools_seen = False
+                    self._others_seen = False
                     following += [*changed, ReconcileTable()]
         return following
 

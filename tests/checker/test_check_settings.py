@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from lvsha.checker.problems import problems
 from lvsha.checker.settings import (
     OPTIONS_OF_KIND,
     PORTLESS_KINDS,
@@ -20,7 +21,6 @@ from lvsha.checker.settings import (
     RadiusOptions,
     TcpOptions,
     basic_authorization,
-    problems,
 )
 from lvsha.core.instant import MILLISECOND
 

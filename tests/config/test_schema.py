@@ -76,7 +76,11 @@ def test_no_key_of_a_check_is_for_a_type_that_has_no_such_option(key: str) -> No
 @pytest.mark.parametrize(
     ("record", "model", "renamed"),
     [
-        (CheckSettings, schema.Check, {"kind": "type", "options": "type"}),
+        (
+            CheckSettings,
+            schema.Check,
+            {"kind": "type", "options": "type", "through_path": "through", "bind_port_count": "through"},
+        ),
         (TlsOptions, schema.Tls, {}),
         (RouterSettings, schema.Vrrp, {"preempts": "preempt", "family": "addresses"}),
         (GarpSettings, schema.Garp, {}),

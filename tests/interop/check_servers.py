@@ -41,6 +41,7 @@ class Running:
 
     port: int
     tls_port: int = 0
+    other_port: int = 0
 
 
 @contextlib.contextmanager
@@ -216,6 +217,8 @@ def vsftpd(directory: Path) -> Iterator[Running]:
     (directory / "home").mkdir()
     (directory / "vsftpd.conf").write_text(
         f"listen=YES\nlisten_address={HOST}\nlisten_port={port}\nanonymous_enable=YES\nlocal_enable=NO\n"
+        f"ssl_enable=YES\nallow_anon_ssl=YES\nforce_anon_logins_ssl=YES\nrsa_cert_file={PEM}\n"
+        f"rsa_private_key_file={PEM}\nssl_sslv2=NO\nssl_sslv3=NO\nssl_tlsv1=YES\n"
         f"secure_chroot_dir={directory}/empty\nanon_root={directory}/home\nbackground=NO\n"
         "seccomp_sandbox=NO\nno_anon_password=NO\n"
     )
@@ -225,8 +228,8 @@ def vsftpd(directory: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def dovecot(directory: Path) -> Iterator[Running]:
-    """``port`` speaks IMAP, ``tls_port`` POP3 over TLS."""
-    port, tls_port = free_port(), free_port()
+    """``port`` speaks IMAP, ``tls_port`` POP3 over TLS, ``other_port`` POP3."""
+    port, tls_port, pop_port = free_port(), free_port(), free_port()
     (directory / "users").write_text("joe:{PLAIN}sesame:65534:65534::/nonexistent::\n")
     (directory / "dovecot.conf").write_text(f"""
 base_dir = {directory}/run
@@ -257,7 +260,7 @@ service imap-login {{
 }}
 service pop3-login {{
   inet_listener pop3 {{
-    port = 0
+    port = {pop_port}
   }}
   inet_listener pop3s {{
     port = {tls_port}
@@ -269,7 +272,7 @@ service pop3-login {{
     mail.mkdir()
     os.chown(mail, 65534, 65534)
     with daemon(directory, "dovecot", "-F", "-c", str(directory / "dovecot.conf")):
-        yield Running(port=port, tls_port=tls_port)
+        yield Running(port=port, tls_port=tls_port, other_port=pop_port)
 
 
 _SMTP = """

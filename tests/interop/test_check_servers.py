@@ -49,7 +49,8 @@ class Case:
     word: str = ""
     tls: bool = False
     """Ask the server's TLS port."""
-    at_behind: bool = False
+    at_other: bool = False
+    """Ask the server's third port."""
 
 
 def http(
@@ -61,8 +62,18 @@ def http(
 
 
 def of(kind: CheckKind, options: CheckOptions, reason: Reason = Reason.OK, word: str = "") -> Case:
-    tls = getattr(options, "tls", None) is not None and kind is not CheckKind.SMTP
+    asks_later = getattr(options, "starttls", False) or kind is CheckKind.SMTP
+    tls = getattr(options, "tls", None) is not None and not asks_later
     return Case(kind=kind, options=options, reason=reason, word=word, tls=tls)
+
+
+def starttls(
+    kind: CheckKind, reason: Reason = Reason.OK, word: str = "", *, tls: TlsOptions = TLS, **login: str
+) -> Case:
+    """TLS that is asked for in the clear."""
+    made = LdapOptions if kind is CheckKind.LDAP else LoginOptions
+    options = made(starttls=True, tls=tls, **login)
+    return Case(kind=kind, options=options, reason=reason, word=word, at_other=kind is CheckKind.POP)
 
 
 CASES: dict[str, tuple[Server, tuple[Case, ...]]] = {
@@ -102,6 +113,10 @@ CASES: dict[str, tuple[Server, tuple[Case, ...]]] = {
                 Reason.BAD_STATUS,
                 "invalidCredentials",
             ),
+            of(CheckKind.LDAPS, LdapOptions(search_base="dc=example", tls=TLS)),
+            starttls(CheckKind.LDAP, username="cn=admin,dc=example", password="sesame"),
+            starttls(CheckKind.LDAP, search_base="dc=example"),
+            starttls(CheckKind.LDAP, Reason.CERTIFICATE_INVALID, tls=STRANGER),
         ),
     ),
     "freeradius": (
@@ -122,7 +137,15 @@ CASES: dict[str, tuple[Server, tuple[Case, ...]]] = {
         servers.vsftpd,
         (
             of(CheckKind.FTP, LoginOptions()),
-            of(CheckKind.FTP, LoginOptions(username="anonymous", password="x@example.com")),
+            of(
+                CheckKind.FTP,
+                LoginOptions(username="anonymous", password="x@example.com"),
+                Reason.BAD_STATUS,
+                "encryption",
+            ),
+            starttls(CheckKind.FTP),
+            starttls(CheckKind.FTP, username="anonymous", password="x@example.com"),
+            starttls(CheckKind.FTP, Reason.CERTIFICATE_INVALID, tls=STRANGER),
             of(CheckKind.FTP, LoginOptions(username="joe", password="x"), Reason.BAD_STATUS, "530"),
         ),
     ),
@@ -134,7 +157,13 @@ CASES: dict[str, tuple[Server, tuple[Case, ...]]] = {
             of(CheckKind.IMAP, LoginOptions(username="joe", password="wrong"), Reason.BAD_STATUS, "AUTH"),
             of(CheckKind.POP, LoginOptions(tls=TLS)),
             of(CheckKind.POP, LoginOptions(username="joe", password="sesame", tls=TLS)),
+            of(CheckKind.POPS, LoginOptions(username="joe", password="sesame", tls=TLS)),
             of(CheckKind.POP, LoginOptions(tls=STRANGER), Reason.CERTIFICATE_INVALID),
+            starttls(CheckKind.IMAP, username="joe", password="sesame"),
+            starttls(CheckKind.IMAP, Reason.BAD_STATUS, "AUTH", username="joe", password="wrong"),
+            starttls(CheckKind.IMAP, Reason.CERTIFICATE_INVALID, tls=STRANGER),
+            starttls(CheckKind.POP, username="joe", password="sesame"),
+            starttls(CheckKind.POP, Reason.CERTIFICATE_INVALID, tls=STRANGER),
         ),
     ),
     "aiosmtpd": (
@@ -179,7 +208,7 @@ def settings_of(case: Case, running: Running) -> CheckSettings:
     return CheckSettings(
         kind=case.kind,
         address=ip_address(HOST),
-        port=running.tls_port if case.tls else running.port,
+        port=running.tls_port if case.tls else running.other_port if case.at_other else running.port,
         options=case.options,
         timeout=SECOND if case.reason is Reason.TIMEOUT else 5 * SECOND,
     )

@@ -4,12 +4,13 @@
 
     LDAPMessage ::= SEQUENCE { messageID INTEGER, protocolOp CHOICE { ... } }
 
-A bind without a name is anonymous; servers that allow none of those answer so, and
-the check then needs a name. Only the lengths of BER that a server may send are read
-(definite, up to four bytes).
+Before the bind, where asked for, StartTLS (section 4.14). A bind without a name is
+anonymous; servers that allow none of those answer so, and the check then needs a name.
+Only the lengths of BER that a server may send are read (definite, up to four bytes).
 """
 
 from lvsha.checker.probes.dialogue import GOOD, WAIT, Dialogue, Step, Verdict, bad, quoted
+from lvsha.checker.probes.line_dialogue import STARTTLS_PHASE
 from lvsha.checker.result import Reason
 from lvsha.checker.settings import LdapOptions
 
@@ -19,6 +20,8 @@ MESSAGES_LIMIT = 100
 """Messages of a whole probe: entries, references, notices."""
 
 _BIND_RESPONSE, _SEARCH_ENTRY, _SEARCH_DONE, _EXTENDED_RESPONSE = 0x61, 0x64, 0x65, 0x78
+_STARTTLS = bytes.fromhex("301d02010377188016") + b"1.3.6.1.4.1.1466.20037"
+"""An ExtendedRequest with the message identifier 3."""
 _UNBIND = bytes.fromhex("30050201034200")
 _RESULTS = {
     1: "operationsError",
@@ -82,6 +85,7 @@ class LdapQuestion:
         # An empty password with a name is an anonymous bind in disguise: RFC 4513 section 5.1.2.
         bind = _integer(3) + _octets(name) + _octets(password, 0x80)
         self.bind = _ber(0x30, _integer(1) + _ber(0x60, bind))
+        self.starttls = options.starttls
         self.search = b""
         if options.search_base is not None:
             search = (
@@ -101,17 +105,18 @@ class LdapQuestion:
 
 
 class _Ldap:
-    __slots__ = ("_count", "_data", "_found", "_question", "phase")
+    __slots__ = ("_count", "_data", "_found", "_is_secure", "_question", "phase")
 
     def __init__(self, question: LdapQuestion) -> None:
         self._question = question
         self._data = b""
         self._count = 0
         self._found = False
-        self.phase = "the answer to our bind"
+        self.phase = STARTTLS_PHASE if question.starttls else "the answer to our bind"
+        self._is_secure = not question.starttls
 
     def connected(self) -> Step:
-        return Step(send=self._question.bind)
+        return Step(send=self._question.bind if self._is_secure else _STARTTLS)
 
     def received(self, data: bytes) -> Step:
         self._data += data
@@ -128,7 +133,8 @@ class _Ldap:
                 step = self._take(operation[0], operation[1])
             except ValueError as error:
                 return bad(Reason.BAD_RESPONSE, f"{self.phase}: {error}: {quoted(self._data)}")
-            self._data = self._data[end:]
+            # Before TLS stands anybody on the way may have put more behind the answer.
+            self._data = b"" if step.start_tls else self._data[end:]
             self._count += 1
             if step is not WAIT:
                 return step
@@ -141,7 +147,7 @@ class _Ldap:
         if operation == _SEARCH_ENTRY:
             self._found = True
             return WAIT
-        if operation == _BIND_RESPONSE and not self.phase.endswith("search"):
+        if operation == _BIND_RESPONSE and self.phase.endswith("bind"):
             if (step := self._judge(content)) is not None:
                 return step
             if not self._question.search:
@@ -154,6 +160,13 @@ class _Ldap:
             if not self._found:
                 return bad(Reason.BODY_MISMATCH, "the search found no entry")
             return Step(send=_UNBIND, verdict=GOOD)
+        if operation == _EXTENDED_RESPONSE and self.phase == STARTTLS_PHASE:
+            if (step := self._judge(content)) is not None:
+                assert step.verdict is not None, "who does not succeed has a verdict"
+                is_busy = step.verdict.reason is Reason.TOLD_DOWN
+                return step if is_busy else bad(Reason.TLS_FAILED, step.verdict.detail)
+            self._is_secure, self.phase = True, "the answer to our bind"
+            return Step(start_tls=True)
         if operation == _EXTENDED_RESPONSE:  # a notice of disconnection
             return self._judge(content) or bad(Reason.BAD_RESPONSE, "an answer to what nobody asked")
         return WAIT  # references, intermediate answers

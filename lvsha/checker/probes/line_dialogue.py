@@ -8,6 +8,8 @@ LINE_LIMIT = 2048
 LINES_LIMIT = 200
 """Lines of a whole probe: a banner may be long, not endless."""
 
+STARTTLS_PHASE = "the answer to STARTTLS"
+
 
 class LineDialogue:
     """Cuts what comes into lines; a subclass answers them in ``line``."""
@@ -34,7 +36,10 @@ class LineDialogue:
                 return bad(Reason.TOO_LONG, f"more than {LINES_LIMIT} lines while waiting for {self.phase}")
             step = self.line(raw.rstrip(b"\r").decode("utf-8", "replace"))
             if step is not WAIT:
-                return step  # what was sent after the answer does not count
+                # What was sent after the answer does not count, and before TLS stands least of
+                # all: anybody on the way may have put it there.
+                self._rest = b""
+                return step
         if len(self._rest) > LINE_LIMIT:
             return bad(Reason.TOO_LONG, f"a line of more than {LINE_LIMIT} bytes as {self.phase}")
         return WAIT
@@ -46,6 +51,11 @@ class LineDialogue:
 def has_break(text: str | None) -> bool:
     """Whether a name or password would end a line, and smuggle a command in."""
     return text is not None and any(character in text for character in "\r\n\0")
+
+
+def no_tls(command: str, text: str) -> Step:
+    """The server does not want to speak TLS."""
+    return bad(Reason.TLS_FAILED, f"{command}: got {text[:120]!r}")
 
 
 def unexpected(phase: str, text: str) -> Step:

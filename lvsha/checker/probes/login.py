@@ -1,10 +1,18 @@
-"""FTP, POP3, IMAP4 and NNTP: the greeting, a login where a name is given, good-bye.
+"""FTP, POP3, IMAP4 and NNTP: the greeting, TLS where asked for, a login where a name is given, good-bye.
 
-Source: RFC 959, RFC 1939, RFC 9051, RFC 3977 and RFC 4643.
+Source: RFC 959 and RFC 4217; RFC 1939 and RFC 2595; RFC 9051; RFC 3977, RFC 4642 and RFC 4643.
 """
 
+from typing import ClassVar
+
 from lvsha.checker.probes.dialogue import GOOD, WAIT, Dialogue, Step, bad
-from lvsha.checker.probes.line_dialogue import LineDialogue, has_break, unexpected
+from lvsha.checker.probes.line_dialogue import (
+    STARTTLS_PHASE,
+    LineDialogue,
+    has_break,
+    no_tls,
+    unexpected,
+)
 from lvsha.checker.result import Reason
 from lvsha.checker.settings import LoginOptions
 
@@ -16,6 +24,7 @@ class _LoginQuestion:
                 raise ValueError(f"{key}: a line break inside")
         self.username = options.username
         self.password = options.password or ""
+        self.starttls = options.starttls
 
 
 class FtpQuestion(_LoginQuestion):
@@ -41,9 +50,26 @@ class NntpQuestion(_LoginQuestion):
 class _Login(LineDialogue):
     __slots__ = ("_question",)
 
+    starttls: ClassVar[str]
+    """The command."""
+
     def __init__(self, question: _LoginQuestion) -> None:
         super().__init__("the greeting")
         self._question = question
+
+    def connected(self) -> Step:
+        return self.talk() if self.phase == STARTTLS_PHASE else WAIT  # the second time: TLS stands
+
+    def talk(self) -> Step:
+        """What is said when we may speak freely."""
+        raise NotImplementedError
+
+    def _greeted(self) -> Step:
+        return self._ask(STARTTLS_PHASE, self.starttls) if self._question.starttls else self.talk()
+
+    def _answered(self, is_yes: bool, text: str) -> Step:
+        """The answer to our wish for TLS."""
+        return Step(start_tls=True) if is_yes else no_tls(self.starttls, text)
 
     def _ask(self, phase: str, command: str) -> Step:
         self.phase = phase
@@ -52,6 +78,12 @@ class _Login(LineDialogue):
 
 class _Ftp(_Login):
     __slots__ = ()
+    starttls = "AUTH TLS"
+
+    def talk(self) -> Step:
+        if self._question.username is None:
+            return Step(send=b"QUIT\r\n", verdict=GOOD)
+        return self._ask("the answer to USER", f"USER {self._question.username}")
 
     def line(self, text: str) -> Step:
         if text[3:4] == "-" or not text[:3].isdecimal() or text[:1] == "1":
@@ -59,9 +91,9 @@ class _Ftp(_Login):
         code = text[:3]
         question = self._question
         if self.phase == "the greeting" and code == "220":
-            if question.username is None:
-                return Step(send=b"QUIT\r\n", verdict=GOOD)
-            return self._ask("the answer to USER", f"USER {question.username}")
+            return self._greeted()
+        if self.phase == STARTTLS_PHASE:
+            return self._answered(code == "234", text)
         if self.phase == "the answer to USER" and code == "331":
             return self._ask("the answer to PASS", f"PASS {question.password}")
         if code == "230" and self.phase != "the greeting":
@@ -71,20 +103,36 @@ class _Ftp(_Login):
 
 class _Pop(_Login):
     __slots__ = ()
+    starttls = "STLS"
+
+    def talk(self) -> Step:
+        if self._question.username is None:
+            return Step(send=b"QUIT\r\n", verdict=GOOD)
+        return self._ask("the answer to USER", f"USER {self._question.username}")
 
     def line(self, text: str) -> Step:
-        if not text.startswith("+OK"):
+        is_yes = text.startswith("+OK")
+        if self.phase == STARTTLS_PHASE:
+            return self._answered(is_yes, text)
+        if not is_yes:
             return unexpected(self.phase, text)
-        question = self._question
-        if question.username is None or self.phase == "the answer to PASS":
-            return Step(send=b"QUIT\r\n", verdict=GOOD)
         if self.phase == "the greeting":
-            return self._ask("the answer to USER", f"USER {question.username}")
-        return self._ask("the answer to PASS", f"PASS {question.password}")
+            return self._greeted()
+        if self.phase == "the answer to PASS":
+            return Step(send=b"QUIT\r\n", verdict=GOOD)
+        return self._ask("the answer to PASS", f"PASS {self._question.password}")
 
 
 class _Imap(_Login):
     __slots__ = ()
+    starttls = "a0 STARTTLS"
+
+    def talk(self) -> Step:
+        question = self._question
+        if question.username is None:
+            return Step(send=b"a1 LOGOUT\r\n", verdict=GOOD)
+        login = f"a1 LOGIN {_quoted(question.username)} {_quoted(question.password)}"
+        return self._ask("the answer to LOGIN", login)
 
     def line(self, text: str) -> Step:
         words = text.split(" ", 2)
@@ -92,13 +140,13 @@ class _Imap(_Login):
         if self.phase == "the greeting":
             if tag != "*" or status not in ("OK", "PREAUTH"):
                 return unexpected(self.phase, text)
-            question = self._question
-            if question.username is None or status == "PREAUTH":
+            if status == "PREAUTH" and not self._question.starttls:
                 return Step(send=b"a1 LOGOUT\r\n", verdict=GOOD)
-            login = f"a1 LOGIN {_quoted(question.username)} {_quoted(question.password)}"
-            return self._ask("the answer to LOGIN", login)
-        if tag != "a1":
+            return self._greeted()
+        if tag not in ("a0", "a1"):
             return unexpected(self.phase, text) if status == "BYE" else WAIT
+        if self.phase == STARTTLS_PHASE:
+            return self._answered(status == "OK", text)
         if status != "OK":
             return bad(Reason.BAD_STATUS, f"{self.phase}: got {text[:120]!r}")
         return Step(send=b"a2 LOGOUT\r\n", verdict=GOOD)
@@ -106,14 +154,20 @@ class _Imap(_Login):
 
 class _Nntp(_Login):
     __slots__ = ()
+    starttls = "STARTTLS"
+
+    def talk(self) -> Step:
+        if self._question.username is None:
+            return Step(send=b"QUIT\r\n", verdict=GOOD)
+        return self._ask("the answer to AUTHINFO USER", f"AUTHINFO USER {self._question.username}")
 
     def line(self, text: str) -> Step:
         code = text[:3]
         question = self._question
         if self.phase == "the greeting" and code in ("200", "201"):
-            if question.username is None:
-                return Step(send=b"QUIT\r\n", verdict=GOOD)
-            return self._ask("the answer to AUTHINFO USER", f"AUTHINFO USER {question.username}")
+            return self._greeted()
+        if self.phase == STARTTLS_PHASE:
+            return self._answered(code == "382", text)
         if self.phase == "the answer to AUTHINFO USER" and code == "381":
             return self._ask("the answer to AUTHINFO PASS", f"AUTHINFO PASS {question.password}")
         if code == "281" and self.phase != "the greeting":

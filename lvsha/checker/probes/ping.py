@@ -17,6 +17,7 @@ identifier and sequence number, and by a cookie in the data that a late answer
 to an earlier round does not have.
 """
 
+from struct import Struct
 from typing import NamedTuple
 
 from lvsha.wire.checksum import internet_checksum
@@ -27,6 +28,8 @@ UNREACHABLE_6, TIME_EXCEEDED_6, ECHO_REQUEST_6, ECHO_REPLY_6 = 1, 3, 128, 129
 COOKIE_SIZE = 8
 """Bytes at the start of the data; data shorter than that holds as many of them as fit."""
 
+_REQUEST = Struct("!BBHHH")
+_NUMBERS = Struct("!HH")
 _HEADER_SIZE = 8
 _IPV4_MINIMUM = 20
 _IPV6_HEADER = 40
@@ -65,12 +68,12 @@ def encode_echo_request(*, family: int, identifier: int, sequence: int, cookie: 
 
     The checksum of ICMPv6 covers addresses that only the kernel knows, and it fills it in.
     """
-    data = (cookie + bytes(max(size - len(cookie), 0)))[:size]
-    tail = identifier.to_bytes(2, "big") + sequence.to_bytes(2, "big") + data
+    data = cookie[:size] + bytes(max(size - len(cookie), 0))
     if family == 6:
-        return bytes((ECHO_REQUEST_6, 0, 0, 0)) + tail
-    checksum = internet_checksum(bytes((ECHO_REQUEST_4, 0, 0, 0)) + tail)
-    return bytes((ECHO_REQUEST_4, 0)) + checksum.to_bytes(2, "big") + tail
+        return _REQUEST.pack(ECHO_REQUEST_6, 0, 0, identifier, sequence) + data
+    # The zeros behind the cookie add nothing.
+    checksum = internet_checksum(_REQUEST.pack(ECHO_REQUEST_4, 0, 0, identifier, sequence) + cookie[:size])
+    return _REQUEST.pack(ECHO_REQUEST_4, 0, checksum, identifier, sequence) + data
 
 
 def decode_echo_4(packet: bytes, *, with_header: bool = True) -> Echo | None:
@@ -119,9 +122,8 @@ def decode_echo_6(packet: bytes) -> Echo | None:
 
 
 def _echo(message: bytes) -> Echo:
-    return Echo(
-        int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big"), message[8 : 8 + COOKIE_SIZE]
-    )
+    identifier, sequence = _NUMBERS.unpack_from(message, 4)
+    return Echo(identifier, sequence, message[_HEADER_SIZE : _HEADER_SIZE + COOKIE_SIZE])
 
 
 def _ipv4_payload(packet: bytes, protocol: int) -> int | None:

@@ -1,7 +1,7 @@
 """SMTP: greeting, EHLO, STARTTLS where asked for, QUIT. Source: RFC 5321, RFC 3207."""
 
 from lvsha.checker.probes.dialogue import GOOD, WAIT, Dialogue, Step, bad
-from lvsha.checker.probes.line_dialogue import LineDialogue, has_break, unexpected
+from lvsha.checker.probes.line_dialogue import STARTTLS_PHASE, LineDialogue, has_break, unexpected
 from lvsha.checker.result import Reason
 from lvsha.checker.settings import SmtpOptions
 
@@ -27,7 +27,7 @@ class _Smtp(LineDialogue):
         self._offers_tls = False
 
     def connected(self) -> Step:
-        if self.phase == "the answer to STARTTLS":  # TLS stands: introduce yourself again
+        if self.phase == STARTTLS_PHASE:  # TLS stands: introduce yourself again
             self.phase = "the answer to EHLO"
             return Step(send=self._question.hello)
         return WAIT
@@ -52,6 +52,6 @@ class _Smtp(LineDialogue):
             if not self._offers_tls:
                 return bad(Reason.TLS_FAILED, "STARTTLS is not offered")
             self._wants_tls = False
-            self.phase = "the answer to STARTTLS"
+            self.phase = STARTTLS_PHASE
             return Step(send=b"STARTTLS\r\n")
         return Step(start_tls=True)

@@ -53,11 +53,14 @@ CHECK_TYPES = Literal[
     "redis",
     "ftp",
     "imap",
+    "imaps",
     "pop",
+    "pops",
     "sip",
     "mysql",
     "postgresql",
     "ldap",
+    "ldaps",
     "nntp",
     "radius",
     "http-proxy",
@@ -68,7 +71,12 @@ CHECK_TYPES = Literal[
 
 HTTP_TYPES = ("http", "https", "http-proxy")
 
-LOGIN_TYPES = (*HTTP_TYPES, "redis", "ftp", "imap", "pop", "nntp", "ldap", "radius")
+STARTTLS_TYPES = ("smtp", "ftp", "imap", "pop", "nntp", "ldap")
+
+LOGIN_TYPES = (
+    *HTTP_TYPES,
+    *("redis", "ftp", "imap", "imaps", "pop", "pops", "nntp", "ldap", "ldaps", "radius"),
+)
 
 
 def _of(*kinds: str) -> dict[str, Any]:
@@ -88,6 +96,14 @@ class Check(Table):
         ),
     )
     address: Host | None = Field(default=None, description="Where to ask. Default: the realserver.")
+    through: Literal["address", "path"] | None = Field(
+        default=None,
+        description=(
+            "`path`: ask the virtual address, through the same forwarding as clients, steered to this "
+            "realserver: one without the address on `lo`, or with a broken tunnel, is down. Default "
+            "`address`: ask the realserver's own address."
+        ),
+    )
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         default=None, description="Default: the realserver's, else the service's."
     )
@@ -242,7 +258,10 @@ class Check(Table):
     tls: Annotated[Tls | None, TruthOrTable] = Field(
         default=None,
         description="`true` or a table: speak TLS. https always does; the table says how.",
-        json_schema_extra=_of("https", "tcp", "smtp", "redis", "ftp", "imap", "pop", "nntp", "ldap", "grpc"),
+        json_schema_extra=_of(
+            *("https", "tcp", "redis", "imaps", "pops", "ldaps", "grpc"),
+            *STARTTLS_TYPES,
+        ),
     )
     username: str | None = Field(
         default=None,
@@ -288,7 +307,11 @@ class Check(Table):
     helo_name: str | None = Field(
         default=None, description='Our name in EHLO, default "localhost".', json_schema_extra=_of("smtp")
     )
-    starttls: bool | None = Field(default=None, description="Ask for TLS.", json_schema_extra=_of("smtp"))
+    starttls: bool | None = Field(
+        default=None,
+        description="Ask for TLS before anything else is said; `tls` says how it is checked.",
+        json_schema_extra=_of(*STARTTLS_TYPES, "imaps", "pops", "ldaps"),
+    )
     query_name: str | None = Field(
         default=None, description='Name to ask for, default ".".', json_schema_extra=_of("dns")
     )
@@ -355,7 +378,7 @@ class Check(Table):
     search_base: str | None = Field(
         default=None,
         description='An entry that has to be there (`""`: the root of every server). Default: only bind.',
-        json_schema_extra=_of("ldap"),
+        json_schema_extra=_of("ldap", "ldaps"),
     )
     secret: str | None = Field(
         default=None,

@@ -4,8 +4,9 @@ import socket
 
 from lvsha.checker.probes.dialogue import Datagram, Verdict
 from lvsha.core.instant import Instant
-from lvsha.io.probes.engine import Done, Engine, Probe
+from lvsha.io.probes.engine import Done, Engine
 from lvsha.io.probes.prepare import Prepared
+from lvsha.io.probes.probe import Probe
 from lvsha.io.probes.sockets import CannotProbe, open_socket, our_failure, their_failure
 
 _READ_SIZE = 64 * 1024
@@ -22,13 +23,15 @@ class DatagramProbe(Probe):
         super().__init__(engine, check_id, prepared, done)
         assert prepared.datagrams is not None, "a datagram probe has a question"
         self._exchange: Datagram = prepared.datagrams.begin(next(engine.tokens) & 0xFFFF)
-        self._socket: socket.socket | None = None
+        self._socket: socket.SocketType | None = None
         self._reads = 0
 
     def start(self) -> None:
         prepared = self.prepared
         try:
-            opened = self._socket = open_socket(prepared.settings, socket.SOCK_DGRAM)
+            opened = self._socket = open_socket(
+                prepared.settings, socket.SOCK_DGRAM, turn=prepared.next_turn()
+            )
         except CannotProbe as cannot:
             self.fail(cannot.result)
             return

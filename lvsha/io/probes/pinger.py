@@ -22,8 +22,9 @@ from lvsha.checker.probes.ping import (
 from lvsha.checker.result import ProbeResult, Reason
 from lvsha.checker.settings import CheckSettings, PingOptions
 from lvsha.core.instant import Instant
-from lvsha.io.probes.engine import Done, Engine, Probe
+from lvsha.io.probes.engine import Done, Engine
 from lvsha.io.probes.prepare import Prepared
+from lvsha.io.probes.probe import Probe
 from lvsha.io.probes.sockets import CannotProbe, open_socket, our_failure
 
 _SOL_RAW = 255

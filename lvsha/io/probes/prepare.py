@@ -21,6 +21,7 @@ from lvsha.checker.probes.tcp import TcpQuestion
 from lvsha.checker.probes.udp import UdpQuestion
 from lvsha.checker.settings import (
     OPTIONS_OF_KIND,
+    TLS_KINDS,
     CheckKind,
     CheckOptions,
     CheckSettings,
@@ -35,6 +36,7 @@ from lvsha.checker.settings import (
     TlsOptions,
 )
 from lvsha.core.addr import endpoint_text
+from lvsha.io.probes.sockets import is_plain
 
 
 class Transport(Enum):
@@ -63,6 +65,15 @@ class Prepared:
     server_name: str = ""
     plain: "Prepared | None" = None
     """The same target, only connected to; see ``plain_connects``."""
+    family: int = socket.AF_INET
+    needs_options: bool = False
+    """Its sockets are bound, marked, or otherwise not as they come."""
+    turns: int = 0
+
+    def next_turn(self) -> int:
+        """Counts its probes."""
+        self.turns += 1
+        return self.turns
 
 
 def destination_of(settings: CheckSettings) -> tuple[str, int] | tuple[str, int, int, int]:
@@ -96,7 +107,13 @@ def prepare(settings: CheckSettings) -> Prepared:
 
 def _prepare(settings: CheckSettings) -> Prepared:
     kind, options = settings.kind, settings.options
-    prepared = Prepared(settings=settings, transport=Transport.STREAM, destination=destination_of(settings))
+    prepared = Prepared(
+        settings=settings,
+        transport=Transport.STREAM,
+        destination=destination_of(settings),
+        family=socket.AF_INET if settings.address.version == 4 else socket.AF_INET6,
+        needs_options=not is_plain(settings),
+    )
     if kind is CheckKind.TCP:
         tcp = options if isinstance(options, TcpOptions) else TcpOptions()
         prepared.question = TcpQuestion(tcp)
@@ -122,8 +139,12 @@ def _prepare(settings: CheckSettings) -> Prepared:
         prepared.question = _STREAMS[kind](options or _defaults(kind))
         if isinstance(options, SmtpOptions):
             prepared.starttls = options.tls
+        elif isinstance(options, LoginOptions | LdapOptions) and options.starttls:
+            prepared.starttls = options.tls or TlsOptions()
         elif isinstance(options, RedisOptions | LoginOptions | LdapOptions):
             prepared.tls = options.tls
+        if prepared.tls is None and kind in TLS_KINDS:
+            prepared.tls = TlsOptions()
         prepared.server_name = _name(prepared.tls or prepared.starttls, settings, None)
     elif kind in _DATAGRAMS:
         prepared.transport = Transport.DATAGRAM
@@ -151,9 +172,12 @@ _STREAMS: dict[CheckKind, Callable[[Any], Question]] = {
     CheckKind.SMTP: SmtpQuestion,
     CheckKind.FTP: FtpQuestion,
     CheckKind.POP: PopQuestion,
+    CheckKind.POPS: PopQuestion,
     CheckKind.IMAP: ImapQuestion,
+    CheckKind.IMAPS: ImapQuestion,
     CheckKind.NNTP: NntpQuestion,
     CheckKind.LDAP: LdapQuestion,
+    CheckKind.LDAPS: LdapQuestion,
     CheckKind.REDIS: RedisQuestion,
     CheckKind.AGENT: AgentQuestion,
     CheckKind.MYSQL: MysqlQuestion,

@@ -14,8 +14,9 @@ from lvsha.checker.probes.program import judge as judge_program
 from lvsha.checker.result import Reason, bounded_detail
 from lvsha.checker.settings import ExecOptions, FileOptions
 from lvsha.core.instant import Instant
-from lvsha.io.probes.engine import Done, Engine, Probe
+from lvsha.io.probes.engine import Done, Engine
 from lvsha.io.probes.prepare import Prepared
+from lvsha.io.probes.probe import Probe
 
 _OUTPUT_LIMIT = 4096
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -3,7 +3,9 @@
 The engine's epoll descriptor is itself readable when one of its own is, so one
 reader in asyncio's selector serves all probes. Waking asyncio for every single
 event would cost more than the probe; while much happens the runner therefore
-looks every 2 ms instead and serves what has gathered.
+looks every 5 ms instead and serves what has gathered. It does so at whole
+multiples of 5 ms, where the fleet's timer and the wheel's ticks lie as well: one
+wake serves all of them.
 """
 
 import asyncio
@@ -17,12 +19,14 @@ from lvsha.checker.settings import CheckSettings
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
 from lvsha.io.probes.datagrams import DatagramProbe
-from lvsha.io.probes.engine import TICK, Done, Engine, Probe, StreamProbe
+from lvsha.io.probes.engine import TICK, Done, Engine
 from lvsha.io.probes.pinger import Pinger, PingProbe
 from lvsha.io.probes.prepare import Prepared, Transport, prepare
+from lvsha.io.probes.probe import Probe
 from lvsha.io.probes.programs import FileProbe, ProgramProbe
+from lvsha.io.probes.stream import StreamProbe
 
-PACE = 2 * MILLISECOND
+PACE = 5 * MILLISECOND
 """How often the runner looks while much happens."""
 
 BUSY_WAKES = 8
@@ -199,7 +203,7 @@ class ProbeRunner:
             self._soon = self._loop.call_soon(self._on_soon)
         due = engine.next_turn
         if self._is_paced:
-            soon = Instant(engine.clock() + PACE)
+            soon = Instant((engine.clock() // PACE + 1) * PACE)
             due = soon if due is None else min(due, soon)
         if due is None:
             return  # a timer that is still armed finds nothing to do
@@ -209,8 +213,7 @@ class ProbeRunner:
             assert self._timer is not None, "who is due has a timer"
             self._timer.cancel()
         self._due = due
-        delay = max(due - engine.clock(), 0) / SECOND
-        self._timer = self._loop.call_later(delay, self._on_timer)
+        self._timer = self._loop.call_at(due / SECOND, self._on_timer)
 
 
 async def probe_once(

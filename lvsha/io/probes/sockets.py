@@ -82,27 +82,32 @@ def is_plain(settings: CheckSettings) -> bool:
     )
 
 
-def open_socket(settings: CheckSettings, kind: int, protocol: int = 0) -> socket.socket:
+def open_socket(settings: CheckSettings, kind: int, protocol: int = 0, *, turn: int = 0) -> socket.SocketType:
     """A non-blocking socket of the target's family with the options that the settings ask for.
+
+    ``SocketType`` is C all through; ``socket.socket`` would add 2 us of Python to each probe.
+
+    Args:
+        turn: counts the probes, where several ports are used by turns.
 
     Raises:
         CannotProbe: with a result that is ours.
     """
     family = socket.AF_INET if settings.address.version == 4 else socket.AF_INET6
     try:
-        opened = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+        opened = socket.SocketType(family, kind | socket.SOCK_NONBLOCK, protocol)
     except OSError as error:
         raise CannotProbe(our_failure("socket", error)) from None
     try:
         if not is_plain(settings):
-            _bind(opened, settings, kind)
+            _bind(opened, settings, kind, turn)
     except CannotProbe:
         opened.close()
         raise
     return opened
 
 
-def _bind(opened: socket.socket, settings: CheckSettings, kind: int) -> None:
+def _bind(opened: socket.SocketType, settings: CheckSettings, kind: int, turn: int) -> None:
     try:
         if settings.fwmark:
             opened.setsockopt(socket.SOL_SOCKET, SO_MARK, settings.fwmark)
@@ -123,10 +128,27 @@ def _bind(opened: socket.socket, settings: CheckSettings, kind: int) -> None:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             elif kind == socket.SOCK_STREAM:
                 opened.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            opened.bind((host, settings.bind_port))
+            _bind_by_turns(opened, host, settings, turn)
         except OSError as error:
             place = f"{host} port {settings.bind_port}" if settings.bind_port else host
             raise CannotProbe(_bind_failure(place, error)) from None
+
+
+def _bind_by_turns(opened: socket.SocketType, host: str, settings: CheckSettings, turn: int) -> None:
+    """To the next of its ports that is free.
+
+    Raises:
+        OSError: none is, or the address is not here.
+    """
+    first, count = settings.bind_port, settings.bind_port_count
+    for attempt in range(count):
+        try:
+            opened.bind((host, first + (turn + attempt) % count))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or attempt == count - 1:
+                raise
+        else:
+            return
 
 
 def _bind_failure(place: str, error: OSError) -> ProbeResult:

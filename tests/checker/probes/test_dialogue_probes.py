@@ -33,6 +33,9 @@ MYSQL_FULL = b"\xff" + (1040).to_bytes(2, "little") + b"Too many connections"
 LDAP_BIND = bytes.fromhex("300c020101600702010304008000")
 LDAP_BOUND = bytes.fromhex("300c02010161070a010004000400")
 LDAP_DENIED = bytes.fromhex("300f020101610a0a013104000403626164")
+LDAP_STARTTLS = bytes.fromhex("301d02010377188016") + b"1.3.6.1.4.1.1466.20037"
+LDAP_TLS = bytes.fromhex("300c02010378070a010004000400")
+LDAP_TLS_UNKNOWN = bytes.fromhex("300c02010378070a010204000400")
 LDAP_BUSY = bytes.fromhex("300c02010161070a013304000400")
 LDAP_UNBIND = bytes.fromhex("30050201034200")
 LDAP_SEARCH = bytes.fromhex(
@@ -183,6 +186,66 @@ CASES: dict[str, Case] = {
         [b"SSH-2.0-OpenSSH_9 and so on, long enough for the length that it seems to name\r\n" * 2],
         Reason.BAD_RESPONSE,
         LDAP_BIND,
+    ),
+    "ftp-starttls": (
+        lambda: FtpQuestion(LoginOptions(username="a", password="b", starttls=True)),
+        [b"220 hi\r\n", b"234 go on\r\n", b"331 pass\r\n", b"230 in\r\n"],
+        Reason.OK,
+        b"AUTH TLS\r\nUSER a\r\nPASS b\r\nQUIT\r\n",
+    ),
+    "ftp-no-tls": (
+        lambda: FtpQuestion(LoginOptions(starttls=True)),
+        [b"220 hi\r\n", b"500 what?\r\n"],
+        Reason.TLS_FAILED,
+        b"AUTH TLS\r\n",
+    ),
+    "pop-starttls": (
+        lambda: PopQuestion(LoginOptions(username="a", password="b", starttls=True)),
+        [b"+OK\r\n", b"+OK go on\r\n", b"+OK\r\n", b"+OK\r\n"],
+        Reason.OK,
+        b"STLS\r\nUSER a\r\nPASS b\r\nQUIT\r\n",
+    ),
+    "pop-no-tls": (
+        lambda: PopQuestion(LoginOptions(starttls=True)),
+        [b"+OK\r\n", b"-ERR what?\r\n"],
+        Reason.TLS_FAILED,
+        b"STLS\r\n",
+    ),
+    "imap-starttls": (
+        lambda: ImapQuestion(LoginOptions(starttls=True)),
+        [b"* OK ready\r\n", b"* noise\r\na0 OK go on\r\n"],
+        Reason.OK,
+        b"a0 STARTTLS\r\na1 LOGOUT\r\n",
+    ),
+    "imap-no-tls": (
+        lambda: ImapQuestion(LoginOptions(starttls=True)),
+        [b"* OK ready\r\n", b"a0 BAD what?\r\n"],
+        Reason.TLS_FAILED,
+        b"a0 STARTTLS\r\n",
+    ),
+    "nntp-starttls": (
+        lambda: NntpQuestion(LoginOptions(username="a", starttls=True)),
+        [b"200 news\r\n", b"382 go on\r\n", b"281 in\r\n"],
+        Reason.OK,
+        b"STARTTLS\r\nAUTHINFO USER a\r\nQUIT\r\n",
+    ),
+    "nntp-no-tls": (
+        lambda: NntpQuestion(LoginOptions(starttls=True)),
+        [b"200 news\r\n", b"580 cannot\r\n"],
+        Reason.TLS_FAILED,
+        b"STARTTLS\r\n",
+    ),
+    "ldap-starttls": (
+        lambda: LdapQuestion(LdapOptions(starttls=True)),
+        [LDAP_TLS, LDAP_BOUND],
+        Reason.OK,
+        LDAP_STARTTLS + LDAP_BIND + LDAP_UNBIND,
+    ),
+    "ldap-no-tls": (
+        lambda: LdapQuestion(LdapOptions(starttls=True)),
+        [LDAP_TLS_UNKNOWN],
+        Reason.TLS_FAILED,
+        LDAP_STARTTLS,
     ),
     "redis": (
         lambda: RedisQuestion(RedisOptions()),
@@ -336,3 +399,15 @@ def test_words_of_an_agent(line: str, reason: Reason, percent: int | None) -> No
 def test_a_line_break_smuggles_no_command_in(make: Callable[[], Question]) -> None:
     with pytest.raises(ValueError, match="line break"):
         make()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith("starttls")])
+def test_what_stands_behind_the_answer_to_starttls_is_forgotten(name: str) -> None:
+    """It came in the clear, from anybody on the way: RFC 3207 section 6, CVE-2021-38371."""
+    make, heard, reason, said = CASES[name]
+    exchange = Exchange(make())
+    for data in heard:
+        exchange.hear(data if exchange.tls else data + b"500 half a line of a stran")
+
+    assert exchange.verdict is not None
+    assert (exchange.verdict.reason, exchange.said) == (reason, said)

@@ -8,8 +8,9 @@ from lvsha.checker.probes.dialogue import Verdict
 from lvsha.checker.result import ProbeResult, Reason
 from lvsha.checker.settings import CheckKind, CheckSettings
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
-from lvsha.io.probes.engine import TICK, Engine, Probe
+from lvsha.io.probes.engine import TICK, Engine
 from lvsha.io.probes.prepare import prepare
+from lvsha.io.probes.probe import Probe
 
 SETTINGS = CheckSettings(kind=CheckKind.TCP, address=IPv4Address("127.0.0.1"), port=9, timeout=SECOND)
 
