@@ -4,6 +4,7 @@ import argparse
 import json
 import socket
 import sys
+import time
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lvsha.config.settings import Settings
     from lvsha.doctor.facts import ExpectedRouter, Facts, VirtualService
     from lvsha.doctor.gather import Order
+    from lvsha.doctor.report import Unreachable
 
 SUMMARY = "find the faults that LVS set-ups have; it only looks"
 
@@ -25,6 +27,7 @@ _MAX_LISTEN_S = 600.0
 
 def _parser() -> argparse.ArgumentParser:
     from lvsha.cli.client import DEFAULT_RUN_DIR
+    from lvsha.doctor.transport import SHELL
 
     parser = argparse.ArgumentParser(
         prog="lvsha doctor",
@@ -58,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--host", metavar="USER@HOST", action="append", default=[], help="look there too; alone: only there"
     )
     hosts.add_argument("--here", action="store_true", help="with --host: this machine as well")
-    hosts.add_argument(
-        "--ssh", default="ssh -o BatchMode=yes", metavar="COMMAND", help="(ssh -o BatchMode=yes)"
-    )
+    hosts.add_argument("--ssh", default=SHELL, metavar="COMMAND", help=f"({SHELL})")
     hosts.add_argument("--program", default="lvsha", help="lvsha's name there (lvsha)")
     out = parser.add_argument_group("what to print")
     out.add_argument("--json", action="store_true", help="findings for programs")
@@ -234,34 +235,30 @@ def _routers(settings: "Settings") -> "tuple[ExpectedRouter, ...]":
     )
 
 
-def _look(arguments: argparse.Namespace, order: "Order") -> "tuple[list[Facts], list[str]]":
+def _look(arguments: argparse.Namespace, order: "Order") -> "tuple[list[Facts], list[Unreachable]]":
     """This machine, and all others at the same time."""
     from lvsha.doctor import transport
     from lvsha.doctor.gather import gather
+    from lvsha.doctor.report import Unreachable
 
-    unreachable: list[str] = []
+    unreachable = []
     remotes = []
     passed = [f"--listen={order.listen_s:g}", *(f"--client={client}" for client in order.clients)]
     for address, port in arguments.vip:
         host = f"[{address}]" if address.version == 6 else str(address)
         passed.append(f"--vip={host}:{port}")
+    end = time.monotonic() + order.listen_s + transport.GRACE_S
     for host in dict.fromkeys(arguments.host):
         try:
             remotes.append(transport.ask(host, passed, shell=arguments.ssh, program=arguments.program))
         except LvshaError as error:
-            unreachable.append(str(error))
+            unreachable.append(Unreachable(host=host, why=str(error)))
     found = [gather(order)] if arguments.here or not arguments.host else []
     for remote in remotes:
         try:
-            found.append(
-                transport.answer(
-                    remote,
-                    order.listen_s + transport.GRACE_S,
-                    lambda facts, host: replace(facts, host=host.rpartition("@")[2]),
-                )
-            )
+            found.append(transport.answer(remote, max(0.0, end - time.monotonic())))
         except LvshaError as error:
-            unreachable.append(str(error))
+            unreachable.append(Unreachable(host=remote.host, why=str(error)))
     if found and arguments.host and arguments.file:
         # The file is here only; services concern nobody in particular, routers every director.
         found = [replace(facts, routers=order.routers) for facts in found]
@@ -269,7 +266,7 @@ def _look(arguments: argparse.Namespace, order: "Order") -> "tuple[list[Facts], 
     return found, unreachable
 
 
-def _say(arguments: argparse.Namespace, hosts: "list[Facts]", unreachable: list[str]) -> int:
+def _say(arguments: argparse.Namespace, hosts: "list[Facts]", unreachable: "list[Unreachable]") -> int:
     from lvsha.doctor.diagnose import diagnose
     from lvsha.doctor.report import as_json, as_text
 
@@ -278,6 +275,6 @@ def _say(arguments: argparse.Namespace, hosts: "list[Facts]", unreachable: list[
         print(json.dumps(as_json(findings, hosts, unreachable), indent=2))
     elif hosts:
         print("\n".join(as_text(findings, hosts)))
-    for text in unreachable:
-        print(f"lvsha doctor: {text}", file=sys.stderr)
+    for each in unreachable:
+        print(f"lvsha doctor: {each.host}: {each.why}", file=sys.stderr)
     return 1 if findings or unreachable else 0

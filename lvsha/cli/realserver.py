@@ -4,7 +4,7 @@ import argparse
 import json
 import shlex
 import sys
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         " virtual addresses.",
         "lvsha realserver check lvsha.toml",
     )
-    check.add_argument("--arp", metavar="INTERFACE", help="only ask there who has the virtual addresses")
+    check.add_argument(
+        "--arp", metavar="INTERFACE", help="only ask there who has the virtual addresses, by ARP or IPv6"
+    )
     check.add_argument(
         "--client",
-        type=IPv4Address,
+        type=ip_address,
         metavar="ADDRESS",
         help="a client of NAT: prove that answers to it pass the director (a datagram with TTL 1)",
     )
@@ -200,21 +202,15 @@ def _would_cut(command: tuple[str, ...], session: str) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from lvsha.realserver.prove import (
-        Finding,
-        from_director,
-        goes_through_director,
-        only_one_answers,
-        services,
-    )
+    from lvsha.realserver.prove import Finding, goes_through_director, only_one_answers, services
+    from lvsha.realserver.prove_path import from_director
 
     findings: list[Finding] = []
     if arguments.arp is not None:
-        mac = _mac(arguments.arp)
         settings = _settings(arguments.file)
-        addresses = {service.service.key.address for service in settings.services}
-        for address in sorted(each for each in addresses if isinstance(each, IPv4Address)):
-            findings.append(only_one_answers(arguments.arp, mac, address))
+        addresses = {address for each in settings.services if (address := each.service.key.address)}
+        for address in sorted(addresses, key=lambda address: (address.version, address)):
+            findings.append(only_one_answers(arguments.arp, address))
     else:
         plan, machine = _made(arguments)
         findings += [
@@ -242,13 +238,6 @@ def _check(arguments: argparse.Namespace) -> int:
             remedy = f"; {finding.remedy}" if finding.remedy else ""
             print(f"{'ok ' if finding.ok else 'BAD'} {finding.what}: {finding.evidence}{remedy}")
     return 0 if is_ready else 1
-
-
-def _mac(interface: str) -> bytes:
-    from lvsha.io.rtnl import RouteSocket
-
-    with RouteSocket() as routes:
-        return routes.link(interface).mac
 
 
 def _undo(arguments: argparse.Namespace) -> int:

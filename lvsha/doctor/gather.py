@@ -2,15 +2,14 @@
 
 Every source may fail for itself (no right, no program, no module): then it is a blind spot,
 and the others go on. Everything is bounded: programs in time and output, tables in rows,
-probes in number. What it sends: ARP probes for virtual addresses, and single UDP datagrams
-to realservers and clients.
+probes in number. What it sends: ARP probes (IPv6: neighbour solicitations) for virtual addresses,
+and single UDP datagrams to realservers and clients.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,8 +33,8 @@ from lvsha.doctor.facts import (
 )
 from lvsha.doctor.listen import Ear
 from lvsha.doctor.programs import run, run_ip
-from lvsha.io.arp_probe import who_has
 from lvsha.io.ipvs_genl import IpvsSocket
+from lvsha.io.neighbour_probe import who_has
 from lvsha.io.path_probe import Outcome, probe_path
 from lvsha.io.procfs import parse_connections, socket_address
 from lvsha.io.sysctl import ROOT, read_sysctl
@@ -320,7 +319,8 @@ def _missing_modules(order: Order) -> Iterator[str]:
 
 def _fou_ports() -> list[int]:
     (rows,) = run_ip(["fou show"])
-    return [row["port"] for row in rows]
+    (rows_6,) = run_ip(["fou show"], "-6") if Path("/sys/module/fou6").exists() else ([],)
+    return [row["port"] for row in (*rows, *rows_6)]
 
 
 def _nft() -> str:
@@ -345,17 +345,17 @@ def _iptables() -> str:
 def _arp(
     vips: Iterable[Address], links: tuple[Link, ...], addresses: tuple[OwnAddress, ...]
 ) -> Iterator[ArpAnswers]:
-    """Asks on each interface that has an address in the virtual one's network."""
+    """Asks on each interface that has an address in the virtual one's network; IPv6 by solicitation."""
     macs = {link.name: link.mac for link in links if link.mac and link.is_up}
     asked = 0
     for vip in vips:
         near = {
             own.interface
             for own in addresses
-            if own.interface in macs and own.prefix_length < 32 and _is_near(vip, own)
+            if own.interface in macs and own.prefix_length < vip.max_prefixlen and _is_near(vip, own)
         }
         for interface in sorted(near):
-            if asked >= MAX_PROBES or not isinstance(vip, IPv4Address):
+            if asked >= MAX_PROBES:
                 return
             asked += 1
             mac = bytes.fromhex(macs[interface].replace(":", ""))
@@ -386,19 +386,16 @@ def _probes(
         if server.method is ForwardingMethod.TUNNEL and server.address not in own
     }
     for target, port in islice(sorted(tunnels, key=str), MAX_PROBES):
-        if not isinstance(target, IPv4Address):
-            continue
         size = min((mtu[each.address] for each in addresses if _is_near(target, each)), default=1500)
         for length in (64, min(size, 9000)):
             yield _probe(target, PROBE_PORT, size=length)
         if port:
             yield _probe(target, port)
     for client in islice(clients, 2):
-        if isinstance(client, IPv4Address):
-            yield _probe(client, PROBE_PORT, ttl=1)
+        yield _probe(client, PROBE_PORT, ttl=1)
 
 
-def _probe(target: IPv4Address, port: int, *, size: int = 64, ttl: int = 64) -> Probe:
+def _probe(target: Address, port: int, *, size: int = 64, ttl: int = 64) -> Probe:
     outcome, reporter = probe_path(target, port, size=size, ttl=ttl)
     if outcome is Outcome.SILENCE:  # a lost packet, or the target's limit of ICMP errors
         time.sleep(0.05)

@@ -1,6 +1,7 @@
 """Findings as text and as JSON. The JSON keys are a contract."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lvsha.doctor.catalogue import ALL, Kind
@@ -8,8 +9,16 @@ from lvsha.doctor.facts import Facts
 from lvsha.doctor.scene import Finding, Scene
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """A machine that was asked and gave no facts."""
+
+    host: str
+    why: str
+
+
 def as_json(
-    findings: Iterable[Finding], hosts: Sequence[Facts], unreachable: Sequence[str]
+    findings: Iterable[Finding], hosts: Sequence[Facts], unreachable: Sequence[Unreachable]
 ) -> dict[str, Any]:
     """``ok``, ``findings``, ``hosts``, ``blind_spots``."""
     found = [finding_json(finding) for finding in findings]
@@ -24,7 +33,7 @@ def as_json(
                 for host in hosts
                 for what, why in host.blind_spots
             ),
-            *({"host": text.partition(":")[0], "what": "host", "why": text} for text in unreachable),
+            *({"host": each.host, "what": "host", "why": each.why} for each in unreachable),
         ],
     }
 

@@ -1,8 +1,8 @@
 """One UDP datagram down a path, and the ICMP message that it provokes.
 
-The kernel hands ICMP errors to the socket that caused them (``IP_RECVERR``), so this needs no raw socket and
-no privilege. Sent to a port where nobody listens, *port unreachable* proves that a packet of that size came
-through; with a small TTL the router at that distance names itself.
+The kernel hands ICMP errors to the socket that caused them (``IP_RECVERR``, ``IPV6_RECVERR``), so this needs
+no raw socket and no privilege. Sent to a port where nobody listens, *port unreachable* proves that a packet
+of that size came through; with a small TTL the router at that distance names itself.
 """
 
 import errno
@@ -10,19 +10,69 @@ import select
 import socket
 import struct
 import time
+from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Final
 
+from lvsha.core.addr import Address
 from lvsha.core.errors import KernelError
 
-_IP_MTU_DISCOVER, _PMTUDISC_PROBE, _IP_RECVERR = 10, 3, 11
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Family:
+    """What a socket of IPv4 or IPv6 has to be told, and what its ICMP says."""
+
+    family: int
+    level: int
+    mtu_discover: int
+    receive_errors: int
+    hops: int
+    origin: int
+    expired: int
+    unreachable: int
+    port: int
+    too_big: tuple[int, int | None]
+    """Type and code; None: any."""
+    headers: int
+    """Bytes of an IP and a UDP header."""
+    address_at: int
+    """Where the reporter stands in its ``sockaddr``."""
+
+
+_FAMILIES: Final = {
+    4: _Family(
+        family=socket.AF_INET,
+        level=socket.IPPROTO_IP,
+        mtu_discover=10,
+        receive_errors=11,
+        hops=socket.IP_TTL,
+        origin=2,
+        expired=11,
+        unreachable=3,
+        port=3,
+        too_big=(3, 4),
+        headers=28,
+        address_at=4,
+    ),
+    6: _Family(
+        family=socket.AF_INET6,
+        level=socket.IPPROTO_IPV6,
+        mtu_discover=23,
+        receive_errors=25,
+        hops=socket.IPV6_UNICAST_HOPS,
+        origin=3,
+        expired=3,
+        unreachable=1,
+        port=4,
+        too_big=(2, None),
+        headers=48,
+        address_at=8,
+    ),
+}
+"""Sources: linux/in.h, linux/in6.h, linux/errqueue.h, RFC 792, RFC 4443."""
+_PMTUDISC_PROBE: Final = 3
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
-_ORIGIN_ICMP: Final = 2
-_UNREACHABLE, _TIME_EXCEEDED = 3, 11
-_PORT, _FRAGMENTATION_NEEDED = 3, 4
-HEADERS: Final = 28
-"""Bytes of an IPv4 and a UDP header."""
 
 
 class Outcome(StrEnum):
@@ -38,24 +88,25 @@ class Outcome(StrEnum):
 
 
 def probe_path(
-    target: IPv4Address, port: int, *, size: int = 64, ttl: int = 64, timeout_s: float = 0.3
-) -> tuple[Outcome, IPv4Address | None]:
-    """What came of a packet of ``size`` bytes with DF, and who said so.
+    target: Address, port: int, *, size: int = 64, ttl: int = 64, timeout_s: float = 0.3
+) -> tuple[Outcome, Address | None]:
+    """What came of a packet of ``size`` bytes that may not be fragmented, and who said so.
 
     Raises:
         KernelError: no socket.
     """
+    own = _FAMILIES[target.version]
     try:
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        udp = socket.socket(own.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     except OSError as error:
         raise KernelError("open a UDP socket", error.errno or 0, error.strerror or "") from None
     with udp:
-        udp.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
-        udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
-        udp.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        udp.setsockopt(own.level, own.hops, ttl)
+        udp.setsockopt(own.level, own.mtu_discover, _PMTUDISC_PROBE)
+        udp.setsockopt(own.level, own.receive_errors, 1)
         try:
             udp.connect((str(target), port))
-            udp.send(bytes(max(0, size - HEADERS)))
+            udp.send(bytes(max(0, size - own.headers)))
         except OSError as error:
             is_long = error.errno == errno.EMSGSIZE
             return (Outcome.TOO_BIG if is_long else Outcome.REFUSED), None
@@ -65,12 +116,12 @@ def probe_path(
         while (left := end - time.monotonic()) > 0:
             if not poll.poll(left * 1000):
                 break
-            if (answer := _read(udp)) is not None:
+            if (answer := _read(udp, own)) is not None:
                 return answer
     return Outcome.SILENCE, None
 
 
-def _read(udp: socket.socket) -> tuple[Outcome, IPv4Address | None] | None:
+def _read(udp: socket.socket, own: _Family) -> tuple[Outcome, Address | None] | None:
     try:
         _, ancillary, _, _ = udp.recvmsg(0, 512, socket.MSG_ERRQUEUE)
     except BlockingIOError:
@@ -79,17 +130,19 @@ def _read(udp: socket.socket) -> tuple[Outcome, IPv4Address | None] | None:
         except OSError:
             return None
         return Outcome.ARRIVED, None
+    length = 4 if own.family == socket.AF_INET else 16
     for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_RECVERR and len(data) >= _EXTENDED_ERROR.size + 8:
+        end = _EXTENDED_ERROR.size + own.address_at + length
+        if level == own.level and kind == own.receive_errors and len(data) >= end:
             _, origin, icmp_type, code, *_ = _EXTENDED_ERROR.unpack_from(data)
-            if origin != _ORIGIN_ICMP:
+            if origin != own.origin:
                 return (Outcome.TOO_BIG if icmp_type == 0 else Outcome.REFUSED), None
-            reporter = IPv4Address(data[_EXTENDED_ERROR.size + 4 : _EXTENDED_ERROR.size + 8])
-            if icmp_type == _TIME_EXCEEDED:
+            reporter = ip_address(data[end - length : end])
+            if icmp_type == own.expired:
                 return Outcome.EXPIRED, reporter
-            if icmp_type == _UNREACHABLE and code == _PORT:
+            if icmp_type == own.unreachable and code == own.port:
                 return Outcome.ARRIVED, reporter
-            if icmp_type == _UNREACHABLE and code == _FRAGMENTATION_NEEDED:
+            if icmp_type == own.too_big[0] and own.too_big[1] in (None, code):
                 return Outcome.TOO_BIG, reporter
             return Outcome.REFUSED, reporter
     return None

@@ -1,26 +1,18 @@
-"""What only packets can tell: who answers ARP for a virtual address, who listens on it, and whether a packet
-that is sent as IPVS would send it is answered from it."""
+"""What only packets can tell: who answers for a virtual address, who listens on it, which way answers go."""
 
 import errno
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from lvsha.core.addr import Address
-from lvsha.core.errors import KernelError
-from lvsha.io.arp_probe import who_has
-from lvsha.io.forward_probe import OVERHEAD, Answer, Path, ask_echo, ask_port, source_towards
+from lvsha.io.neighbour_probe import mac_of, who_has
 from lvsha.io.path_probe import Outcome, probe_path
-from lvsha.io.rtnl import RouteSocket
 from lvsha.ipvs.model import ForwardingMethod
-from lvsha.realserver.model import Machine, Role
+from lvsha.realserver.model import Role
 
 _TCP, _UDP = 6, 17
 _HOP_PORT = 33_434
-_ARP_WAIT_S = 0.3
-MAX_PROBES = 256
-"""Of one check; more realservers and services than that are not asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +79,7 @@ def services(roles: Sequence[Role]) -> Iterator[Finding]:
             yield is_bound(address, port)
 
 
-def goes_through_director(client: IPv4Address) -> Finding:
+def goes_through_director(client: Address) -> Finding:
     """NAT: the first hop towards a client is a router, not the client itself."""
     what = f"answers to {client} pass a router"
     outcome, reporter = probe_path(client, _HOP_PORT, ttl=1)
@@ -101,127 +93,24 @@ def goes_through_director(client: IPv4Address) -> Finding:
     )
 
 
-# --- from a director ----------------------------------------------------------------------------------
-
-
-def from_director(roles: Sequence[Role], machine: Machine) -> Iterator[Finding]:
-    """Who answers ARP, and one packet to each realserver as IPVS would send it. IPv4."""
-    for address in dict.fromkeys(role.address for role in roles):
-        if isinstance(address, IPv4Address) and (near := _near(address, machine)):
-            yield only_one_answers(
-                near[1], _mac(near[1]), address, _ARP_WAIT_S, is_ours=address in machine.addresses
-            )
-    asked = 0
-    for role in dict.fromkeys(roles):
-        is_wanted = role.destination.method in (ForwardingMethod.DROUTE, ForwardingMethod.TUNNEL)
-        if (
-            not is_wanted
-            or not isinstance(role.own_address, IPv4Address)
-            or role.own_address in machine.addresses
-        ):
-            continue
-        if asked < MAX_PROBES and isinstance(role.address, IPv4Address):
-            asked += 1
-            yield from _answers_from(role, role.address, role.own_address, machine)
-
-
-def _answers_from(
-    role: Role, vip: IPv4Address, realserver: IPv4Address, machine: Machine
-) -> Iterator[Finding]:
-    where = f"{vip} port {role.port}" if role.protocol == _TCP else str(vip)
-    what = f"{realserver} answers from {where}, by {role.destination.method.name}"
-    try:
-        path = _path(role, realserver, machine)
-        if path is None:
-            yield Finding(
-                ok=False,
-                what=what,
-                evidence="it answers no ARP here",
-                remedy="is it up, and in a network of this director?",
-            )
-            return
-        is_tcp = role.protocol == _TCP and role.port != 0
-        answer = ask_port(path, vip, role.port) if is_tcp else ask_echo(path, vip)
-        remedies = {
-            Answer.ACCEPTED: "",
-            Answer.RESET: "start the service, bound to the virtual address or to all",
-        }
-        yield Finding(
-            ok=answer is Answer.ACCEPTED,
-            what=what,
-            evidence=str(answer),
-            remedy=remedies.get(answer, "run `lvsha realserver check` there"),
-        )
-        if path.tunnel is not None and answer is not Answer.SILENCE:
-            yield _full_size(path, vip, machine)
-    except KernelError as error:
-        yield Finding(ok=False, what=what, evidence=str(error), remedy="run it as root")
-
-
-def _full_size(path: Path, vip: IPv4Address, machine: Machine) -> Finding:
-    """As long as a wrapped packet can be on our interface."""
-    assert path.tunnel is not None
-    mtu = machine.links.get(machine.addresses.get(path.source, ""), 1500)
-    size = mtu - OVERHEAD[path.tunnel]
-    what = f"{size} bytes with DF come through the tunnel to {path.realserver}"
-    if ask_echo(path, vip) is not Answer.ACCEPTED:
-        return Finding(ok=True, what=what, evidence="not known: it answers no echo")
-    answer = ask_echo(path, vip, size)
-    return Finding(
-        ok=answer is Answer.ACCEPTED,
-        what=what,
-        evidence=str(answer),
-        remedy="" if answer is Answer.ACCEPTED else "see docs/failures/tunnel-mtu.md",
-    )
-
-
-def _path(role: Role, realserver: IPv4Address, machine: Machine) -> Path | None:
-    if role.destination.method is ForwardingMethod.TUNNEL:
-        destination = role.destination
-        return Path(
-            source=source_towards(realserver),
-            realserver=realserver,
-            tunnel=destination.tun_type,
-            tunnel_port=destination.tun_port,
-        )
-    near = _near(realserver, machine)
-    if near is None:
-        return None
-    own, interface = near
-    mac = _mac(interface)
-    answers = who_has(interface, mac, realserver, _ARP_WAIT_S)
-    if not answers:
-        return None
-    theirs = bytes.fromhex(answers[0].replace(":", ""))
-    return Path(source=own, realserver=realserver, interface=interface, macs=(theirs, mac))
-
-
-def _near(address: IPv4Address, machine: Machine) -> tuple[IPv4Address, str] | None:
-    """Our own address, and its interface, in the network of this one."""
-    for own, network in machine.networks.items():
-        if isinstance(own, IPv4Address) and address in network and own != address and network.prefixlen < 32:
-            return own, machine.addresses[own]
-    return None
-
-
-def _mac(interface: str) -> bytes:
-    with RouteSocket() as routes:
-        return routes.link(interface).mac
-
-
 def only_one_answers(
-    interface: str, mac: bytes, address: IPv4Address, wait_s: float = 1.0, *, is_ours: bool = False
+    interface: str, address: Address, wait_s: float = 1.0, *, is_ours: bool = False
 ) -> Finding:
-    """The ARP problem: exactly one machine may say that it has the virtual address."""
-    answers = who_has(interface, mac, address, wait_s)
+    """The ARP problem: exactly one machine may say that it has the virtual address.
+
+    Raises:
+        KernelError: no such interface, or not permitted.
+    """
+    answers = who_has(interface, mac_of(interface), address, wait_s)
+    question = "ARP" if address.version == 4 else "neighbour solicitation"
     if is_ours:
         return Finding(
             ok=not answers,
-            what=f"nobody but this director answers ARP for {address} on {interface}",
+            what=f"nobody but this director answers {question} for {address} on {interface}",
             evidence=", ".join(answers) or "nobody else answered",
             remedy="those are realservers: run `lvsha realserver apply` there" if answers else "",
         )
-    what = f"one machine answers ARP for {address} on {interface}"
+    what = f"one machine answers {question} for {address} on {interface}"
     if len(answers) == 1:
         return Finding(ok=True, what=what, evidence=answers[0])
     if not answers:

@@ -9,7 +9,7 @@ import pytest
 
 from lvsha.cli.doctor import main
 from lvsha.core.errors import LvshaError
-from lvsha.doctor import programs
+from lvsha.doctor import programs, transport
 from lvsha.doctor.facts import Facts, HeardAdvert, Link
 from lvsha.doctor.transport import to_json
 from lvsha.ipvs.model import Daemon, DaemonRole
@@ -81,7 +81,12 @@ def test_what_another_machine_says_is_judged_here(tmp_path: Path, capsys: pytest
     ("body", "said"),
     [
         ("echo 'sh: lvsha: not found' >&2; exit 127", "pip install lvsha"),
-        ("echo 'Permission denied (publickey).' >&2; exit 255", "without a password"),
+        ("echo 'root@lb1: Permission denied (publickey).' >&2; exit 255", "ssh-copy-id root@lb1"),
+        ("echo 'Host key verification failed.' >&2; exit 255", "by hand once"),
+        ("echo 'ssh: connect to host lb1 port 22: No route to host' >&2; exit 255", "is sshd running"),
+        ("echo 'Connection reset by peer' >&2; exit 255", "without a password"),
+        ("echo 'lvsha doctor: boom' >&2; exit 1", "status 1: lvsha doctor: boom"),
+        ("yes mine | head -n 200000 >&2; exit 1", "status 1: mine"),  # more than a pipe holds
         ("echo \"lvsha: there is no verb 'doctor'\" >&2; exit 2", "older"),
         ("echo hello", "the same version"),
         ("echo '{\"host\": 1}'", "the same version"),
@@ -95,6 +100,16 @@ def test_a_machine_that_does_not_answer_well(
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_machine_that_hangs_is_given_up(tmp_path: Path) -> None:
+    *_, shell, _ = remote(tmp_path, "exec sleep 600")
+    hanging = transport.ask("root@lb1", [], shell=shell.removeprefix("--ssh="), program="lvsha")
+
+    with pytest.raises(LvshaError, match="no answer in"):
+        transport.answer(hanging, 0.05)
+
+    assert hanging.process.returncode is not None
 
 
 def test_a_host_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:

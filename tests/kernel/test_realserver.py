@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from socket import create_server
+from socket import AF_INET6, create_server
 
 import pytest
 
@@ -34,7 +34,7 @@ def hosts() -> Iterator[dict[str, Namespace]]:
     only_first = Path("/proc/sys/net/core/fb_tunnels_only_for_init_net")
     before = only_first.read_text()
     only_first.write_text("0")
-    names = {"lb1": "10.0.0.1/24", "rs1": "10.0.0.11/24", "client": "10.0.0.100/24"}
+    names = {"lb1": "1", "rs1": "11", "client": "100"}
     spaces = {name: Namespace(f"real-{name}") for name in names}
     bridge = Namespace("real-bridge")
     with ExitStack() as stack:
@@ -43,16 +43,20 @@ def hosts() -> Iterator[dict[str, Namespace]]:
             stack.callback(ip_batch, [f"netns del {space.name}"])
         bridge.batch(["link add br0 type bridge", "link set br0 up"])
         for name, space in spaces.items():
+            space.sysctl(net__ipv6__conf__default__accept_dad=0)
             space.batch(
                 [
                     f"link add eth0 type veth peer name {name} netns {bridge.name}",
                     "link set lo up",
                     "link set eth0 up",
-                    f"address add {names[name]} dev eth0",
+                    f"address add 10.0.0.{names[name]}/24 dev eth0",
+                    f"address add fd00::{names[name]}/64 dev eth0 nodad",
                 ]
             )
             bridge.batch([f"link set {name} master br0", f"link set {name} up"])
-        spaces["lb1"].batch(["address add 10.0.0.10/24 dev eth0"])
+        spaces["lb1"].batch(
+            ["address add 10.0.0.10/24 dev eth0", "address add fd00::10/64 dev eth0 nodad preferred_lft 0"]
+        )
         yield spaces
     only_first.write_text(before)
 
@@ -201,6 +205,73 @@ def test_a_director_proves_each_path_by_packets(hosts: dict[str, Namespace], tmp
     assert wrong(broken[1]["findings"]) == [
         "10.0.0.11 answers from 10.0.0.10 port 80, by TUNNEL",
         "10.0.0.11 answers from 10.0.0.10 port 82, by TUNNEL",
+    ]
+
+
+TUNNELS_6 = """
+[sync]
+enabled = false
+[directors]
+lb1 = { address = "10.0.0.1" }
+[[vrrp]]
+interface = "eth0"
+vrid = 51
+version = 3
+addresses = ["fd00::10/64"]
+[[service]]
+address = "[fd00::10]:80"
+realservers = ["fd00::11"]
+[[service]]
+address = "[fd00::10]:81"
+method = "tun"
+realservers = ["fd00::11"]
+[[service]]
+address = "[fd00::10]:82"
+method = "tun"
+tunnel = { type = "gre" }
+realservers = ["fd00::11"]
+[[service]]
+address = "[fd00::10]:83"
+method = "tun"
+tunnel = { type = "gue", port = 6080 }
+realservers = ["fd00::11"]
+"""
+
+
+def test_ipv6_paths_are_proved_by_packets(hosts: dict[str, Namespace], tmp_path: Path) -> None:
+    """Neighbour solicitations, DR, IP in IP, GRE and GUE; then a narrow way, and the address on the wire."""
+    file, state = tmp_path / "lvsha.toml", tmp_path / "state.json"
+    file.write_text(TUNNELS_6)
+    lb1, rs1, client = hosts["lb1"], hosts["rs1"], hosts["client"]
+    asked = (str(file), "--role", "director")
+    assert lvsha(rs1, "apply", "--yes", str(file), "--state", str(state))[0] == 0
+
+    with ExitStack() as stack:
+        with rs1.entered():
+            for port in (80, 81, 82, 83):
+                stack.enter_context(create_server(("::", port), family=AF_INET6))
+        sound = lvsha(lb1, "check", *asked)
+        near = lvsha(client, "check", "--arp", "eth0", str(file))
+        rs1.batch(["address add fd00::10/128 dev eth0 nodad", "link set eth0 mtu 1400"])
+        broken = lvsha(lb1, "check", *asked)
+        near_broken = lvsha(client, "check", "--arp", "eth0", str(file))
+        rs1.batch(["address del fd00::10/128 dev eth0", "address del fd00::10/128 dev lo"])
+        gone = lvsha(lb1, "check", *asked)
+
+    assert (sound[0], wrong(sound[1]["findings"])) == (0, []), json.dumps(sound[1])
+    assert len(wrong(sound[1]["findings"], ok=True)) == 8  # neighbours, four answers, three of full size
+    assert near[0] == 0, json.dumps(near[1])
+    assert broken[0] == 1
+    assert wrong(broken[1]["findings"]) == [
+        "nobody but this director answers neighbour solicitation for fd00::10 on eth0",
+        "1460 bytes with DF come through the tunnel to fd00::11",
+        "1456 bytes with DF come through the tunnel to fd00::11",
+        "1448 bytes with DF come through the tunnel to fd00::11",
+    ]
+    assert near_broken[0] == 1, json.dumps(near_broken[1])
+    assert [text for text in wrong(gone[1]["findings"]) if "answers from" in text] == [
+        f"fd00::11 answers from fd00::10 port {port}, by {method}"
+        for port, method in ((80, "DROUTE"), (81, "TUNNEL"), (82, "TUNNEL"), (83, "TUNNEL"))
     ]
 
 

@@ -24,6 +24,8 @@ def check(scene: Scene) -> Iterator[Finding]:
                 )
             elif vip.version == 4:
                 yield from _arp(scene, host, vip)
+            else:
+                yield from _solicited(scene, host, vip)
         for service, server in work:
             yield from _listens(host, service, server)
             if server.method is ForwardingMethod.TUNNEL:
@@ -33,7 +35,7 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield from _down_the_tunnels(scene, director)
 
 
-# --- ARP ----------------------------------------------------------------------------------------------
+# --- ARP, and neighbour discovery ---------------------------------------------------------------------
 
 
 def _arp(scene: Scene, host: Facts, vip: Address) -> Iterator[Finding]:
@@ -60,6 +62,19 @@ def _arp(scene: Scene, host: Facts, vip: Address) -> Iterator[Finding]:
                 evidence=f"{vip} is on {place}, and arp_announce ="
                 f" {host.interface_number(link.name, 'arp_announce')} on {link.name}",
             )
+
+
+def _solicited(scene: Scene, host: Facts, vip: Address) -> Iterator[Finding]:
+    """IPv6 answers for an address on the interface that has it, and on no other: lo is silent by itself."""
+    place = host.interface_of(vip)
+    link = host.link(place) if place else None
+    asked = any(answers.address == vip for director in scene.directors for answers in director.arp)
+    if not asked and link is not None and link.mac and link.is_up:
+        yield Finding(
+            kind=catalogue.REALSERVER_ANSWERS_ARP,
+            host=host.host,
+            evidence=f"{vip} is on {place}, which answers neighbour solicitations for it",
+        )
 
 
 def _answers(scene: Scene, director: Facts) -> Iterator[Finding]:
