@@ -11,7 +11,6 @@ successor reads that table once, and resynchronises with the peers.
 """
 
 import asyncio
-import gc
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -45,10 +44,12 @@ from lvsha.sync.relay_outputs import (
     Direction,
     Install,
     InstallEntries,
-    ResyncFinished,
+    PeerLost,
+    PeerTalks,
     ResyncStarted,
     RowsEnded,
     SendDatagram,
+    TakeWord,
 )
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.resync import BULK_MAXLEN, MAXLEN, Installer, Token
@@ -59,6 +60,7 @@ from lvsha.wire.ipvs_sync.names import protocol_name
 from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import assemble, encode_entry
 from lvsha.wire.relay import Readiness
+from lvsha.wire.relay_talk import Word
 
 _WATCH_S = 1.0
 _BUSY = SECOND
@@ -70,9 +72,6 @@ _SEED_AT_ONCE = 1_000
 _LOST_MOST = 10_000
 """Connections that would be lost now: so many are counted by service, 30 ms at the most."""
 _LOST_SHOWN = 20
-_GARBAGE = 50_000
-"""Objects made before the collector looks for garbage: rows are no garbage, and looking at those of a resync
-again and again took a fifth of its time."""
 _READS_AT_ONCE = 8
 """Batches of captured messages between two looks at everything else."""
 
@@ -151,6 +150,8 @@ class ConnectionSync:
             port=self._port,
             on_installed=self._on_installed,
         )
+        self.hear: Callable[[TakeWord | PeerTalks | PeerLost], None] = lambda _: None
+        """Who talks with the peers."""
         self._timer: asyncio.TimerHandle | None = None
         self._armed: Instant | None = None
         self._bindings: frozenset[tuple[object, ...]] = frozenset()
@@ -168,7 +169,6 @@ class ConnectionSync:
         """For ever; the daemons run already, and the services are in the kernel."""
         loop = asyncio.get_running_loop()
         run_ahead()
-        gc.set_threshold(_GARBAGE, 10, 10)
         self._open_capture()
         self.store.is_complete = False
         loop.add_reader(self._socket.fileno(), self._on_socket)
@@ -226,6 +226,10 @@ class ConnectionSync:
     def takes_messages(self, maxlen: int) -> None:
         """What the backup daemon that runs now takes, bytes."""
         self.installer.maxlen = min(max(maxlen, MAXLEN), BULK_MAXLEN)
+
+    def say(self, words: Iterable[tuple[int, Word]]) -> None:
+        """Each to its peer, once; nothing comes of one that is not connected."""
+        self._perform(output for peer, word in words for output in self.relay.talk(peer, word))
 
     def read_kernel(self) -> None:
         """Take what our kernel has sent up to now."""
@@ -348,10 +352,12 @@ class ConnectionSync:
                 barrier = self._barriers.pop((output.peer, output.token), None)
                 if barrier is not None and not barrier.done():
                     barrier.set_result(None)
+            elif isinstance(output, (TakeWord, PeerTalks)):
+                self.hear(output)
             elif isinstance(output, Event) and not isinstance(output, RowsEnded):
                 self._journal.record("relay", output)
-                if isinstance(output, ResyncFinished):
-                    gc.freeze()  # the rows stay, and refer to nothing that refers to them
+                if isinstance(output, PeerLost):
+                    self.hear(output)
                 if isinstance(output, ResyncStarted) and output.direction is Direction.OUT:
                     # What we hold already, too: our kernel may have lost it. By hand that is what it is for.
                     self._install_everything(now)
@@ -460,7 +466,7 @@ class ConnectionSync:
         self._install_again([held for held in self.store if not self.store.owns(held)], now)
 
     def _tell_readiness(self) -> None:
-        readiness = self._readiness
+        readiness = self._readiness | Readiness.TALKS
         if self.installer.is_ready and self._capture is not None:
             readiness |= Readiness.INJECTS
         if self._is_master:
@@ -543,4 +549,5 @@ class ConnectionSync:
 
 
 def _readiness_names(readiness: Readiness) -> list[str]:
-    return [flag.name.lower() for flag in Readiness if flag in readiness and flag.name]
+    shown = readiness & ~Readiness.TALKS
+    return [flag.name.lower() for flag in Readiness if flag in shown and flag.name]

@@ -32,6 +32,8 @@ from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.maintenance_dir import MaintenanceDir
 from lvsha.agent.operations import Operations
 from lvsha.agent.owned import OwnedServices
+from lvsha.agent.path_answers import PathAnswers
+from lvsha.agent.peers import PeerDesk
 from lvsha.agent.reset_grace import ResetGrace
 from lvsha.agent.switchover import Switchover
 from lvsha.agent.templates import QuiescentTemplates
@@ -100,10 +102,12 @@ class Directord:
             allow_preemption=self.vrrp.allow_preemption,
         )
         self.sync.follow(self.relay, peers=len(settings.peers))
+        self.peers = PeerDesk(self)
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
         self.accept_mode = AcceptMode(self.journal, self.run_dir)
         self.templates = QuiescentTemplates(self.journal, self.run_dir)
+        self.path_answers = PathAnswers(self.journal, self.run_dir)
         self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
         state_dir = Path(settings.agent.state_dir)
         self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
@@ -151,6 +155,7 @@ class Directord:
                 at=time.time(),
                 overrides=self.operations.standing.overrides,
                 ended=self.operations.standing.ended,
+                over=self.operations.standing.over,
             )
         )
         self.operations.start()
@@ -196,6 +201,7 @@ class Directord:
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         if stopping in done:
             await self._flush()  # what came after the addresses went
+        self.peers.close()
         for task in (*tasks, stopping):
             task.cancel()
         await self.alerts.close(_ALERT_FLUSH_S)
@@ -229,6 +235,7 @@ class Directord:
             self.owned.forget()
             self.timeouts.restore()
             self.templates.restore()
+            self.path_answers.restore()
         self.journal.write("director.left", kernel=str(self.settings.agent.on_stop))
 
     async def _keep_alive(self) -> None:
@@ -262,6 +269,7 @@ class Directord:
             self.relay.reconfigure(settings.sync)
         self.reconcile()
         self.operations.on_reloaded()
+        self.peers.settle()
         try:
             if self._api is not None:
                 self._api.configure(settings.api)
@@ -353,6 +361,7 @@ class Directord:
         desired = self.director.desired()
         self.timeouts.settle(self.settings.timeouts)
         self.templates.settle(self.settings)
+        self.path_answers.settle(self.settings)
         if desired == self._applied:
             foreign = drift(desired, self.table)
             for change in foreign:

@@ -23,6 +23,7 @@ from lvsha.core.machine import Output
 from lvsha.director.cause import Cause, CauseKind
 from lvsha.director.drain import DrainEnded
 from lvsha.director.overrides import (
+    Ended,
     Override,
     OverrideExpired,
     OverrideKind,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 _TO_KEEP = (OverrideSet, OverrideRemoved, OverrideExpired, DrainEnded)
 _TABLE_AGE_MAX_S = 30.0
+_TELL_S = 1.0
+"""How long an order waits for the other directors to have it."""
 
 
 class Operations:
@@ -77,6 +80,7 @@ class Operations:
         if not any(isinstance(output, _TO_KEEP) for output in outputs):
             return
         self._keep_soon()
+        self._directord.peers.settle()
         for output in outputs:
             if isinstance(output, OverrideExpired) and output.override.target.is_director:
                 self._role.take_part(f"the {output.override.kind} by {output.override.owner} has expired")
@@ -99,6 +103,7 @@ class Operations:
             standing = Standing(
                 overrides=tuple(director.overrides),
                 ended=director.drained,
+                over=director.overrides.ended,
                 switchover_at=self._role.planned_at,
                 switchover_owner=self._role.planned_owner,
             )
@@ -218,7 +223,12 @@ class Operations:
             "ordered": str(override.kind),
             **self._named(override.target),
             "override": override_status(override),
+            "peers": await self._told(override.target),
         }
+
+    async def _told(self, target: Target) -> Json:
+        """By other director, whether it has the order; those that are away take it when they are back."""
+        return {} if target.is_director else await self._directord.peers.shared(_TELL_S)
 
     async def take_back(
         self,
@@ -247,12 +257,31 @@ class Operations:
         if wanted.is_director:
             self._role.take_part(f"{' and '.join(kinds)} ended by {owner}")
         await self._keep()
-        return {"taken_back": [str(each.kind) for each in standing], **self._named(wanted)}
+        return {
+            "taken_back": [str(each.kind) for each in standing],
+            **self._named(wanted),
+            "peers": await self._told(wanted),
+        }
+
+    def merge(self, records: Sequence[Override | Ended]) -> None:
+        """What another director knows of orders."""
+        directord = self._directord
+        before = directord.director.overrides.digest
+        outputs = directord.director.merge(records, monotonic(), at=time.time())
+        directord.perform(outputs)
+        if outputs:
+            directord.reconcile()
+        if directord.director.overrides.digest != before:
+            self._keep_soon()
+        directord.peers.settle()
 
     def maintained(self) -> Json:
         """By name of a realserver (or ``service NAME``) in maintenance: the owner of the order."""
+        node = self.settings.node
         return {
             str(each.target).removeprefix("service "): each.owner
+            if each.node == node
+            else f"{each.owner} at {each.node}"
             for each in self._directord.director.overrides
             if each.kind is OverrideKind.MAINTENANCE and not each.target.is_director
         }
@@ -336,6 +365,9 @@ class Operations:
         if "error" in answer:
             raise Refused(answer["error"])
         return answer
+
+    async def ask_peer(self, name: str | None, question: Json, body: bytes) -> tuple[str, int, bytes]:
+        return await self._directord.peers.ask(name, question, body, is_order=question["method"] != "GET")
 
     # Alerts
 

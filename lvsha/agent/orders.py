@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lvsha.director.drain import Phase
-from lvsha.director.overrides import LIMIT, Override, OverrideKind, Place, Target
+from lvsha.director.overrides import ENDED_LIMIT, LIMIT, Ended, Override, OverrideKind, Place, Target
 from lvsha.director.status import override_document
 
 
@@ -23,6 +23,8 @@ class Standing:
     overrides: tuple[Override, ...] = ()
     ended: Mapping[Place, Phase] = field(default_factory=dict)
     """Drains that have ended."""
+    over: tuple[Ended, ...] = ()
+    """Orders that are over, so that they do not return from another director."""
     switchover_at: float | None = None
     """A planned switchover, seconds since 1970."""
     switchover_owner: str = ""
@@ -88,6 +90,18 @@ def override_of(row: Mapping[str, Any]) -> Override:
         set_at=number("set_at") or 0.0,
         expires_at=number("expires_at"),
         deadline_at=number("deadline_at"),
+        version=int(row.get("version", 0)),
+    )
+
+
+def _ended_of(row: Mapping[str, Any]) -> Ended:
+    return Ended(
+        kind=OverrideKind(row["kind"]),
+        target=Target(service=row["service"], realserver=row["realserver"]),
+        version=int(row["version"]),
+        node=str(row["node"]),
+        owner=str(row["owner"]),
+        reason=str(row["reason"]),
     )
 
 
@@ -96,6 +110,18 @@ def _document(standing: Standing) -> dict[str, Any]:
         "version": 1,
         "overrides": [override_document(override) for override in standing.overrides],
         "ended": [[*place, str(phase)] for place, phase in standing.ended.items()],
+        "over": [
+            {
+                "kind": str(each.kind),
+                "service": each.target.service,
+                "realserver": each.target.realserver,
+                "version": each.version,
+                "node": each.node,
+                "owner": each.owner,
+                "reason": each.reason,
+            }
+            for each in standing.over
+        ],
         "switchover_at": standing.switchover_at,
         "switchover_owner": standing.switchover_owner,
     }
@@ -108,6 +134,7 @@ def _standing(document: Mapping[str, Any]) -> Standing:
     return Standing(
         overrides=tuple(override_of(row) for row in document["overrides"][:LIMIT]),
         ended={(str(one), str(two)): Phase(phase) for one, two, phase in document["ended"]},
+        over=tuple(_ended_of(row) for row in document.get("over", ())[:ENDED_LIMIT]),
         switchover_at=None if at is None else float(at),
         switchover_owner=str(document["switchover_owner"]),
     )

@@ -9,6 +9,7 @@ from lvsha.core.instant import to_seconds
 from lvsha.director.status import (
     destinations_status,
     foreign_services,
+    other_config_text,
     override_status,
     peers_status,
     problems,
@@ -40,6 +41,7 @@ class Parts:
             names = {service.service.key: service.name for service in directord.settings.services}
             self._sync["relay"] = directord.relay.status(names)
         self._overrides = [override_status(each) for each in directord.director.overrides]
+        self._peers = {row["name"]: row for row in directord.peers.status()}
         self._events = list(directord.journal.recent)[-20:]
 
     def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
@@ -57,6 +59,11 @@ class Parts:
         refused = directord.refused
         if refused is not None:
             found.append(refused_text(refused, settings.generation))
+        found += [
+            other_config_text(name, row["generation"], settings.shared)
+            for name, row in self._peers.items()
+            if row["differs"]
+        ]
         return {
             "node": settings.node,
             "ok": not found,
@@ -65,9 +72,10 @@ class Parts:
             "at": round(time.time(), 3),
             "uptime_s": round(to_seconds(monotonic() - directord.started), 3),
             "table_age_s": round(to_seconds(self._now - directord.table_at), 3),
-            "peers": peers_status(settings.peers),
+            "peers": [row | self._peers.get(row["name"], {}) for row in peers_status(settings.peers)],
             "config": {
                 "generation": settings.generation,
+                "shared": settings.shared,
                 "refused": None if refused is None else refused.get("problem"),
             },
             "vrrp": self._vrrp,

@@ -1,6 +1,6 @@
 """What a request may say: checked once, and told in the OpenAPI document by the same models."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,6 +79,15 @@ class SwitchOver(Body):
 
 class AlertTest(Body):
     name: str = Field(min_length=1, max_length=64, description="Of an `[[alert]]`.")
+
+
+class PeerQuestion(Body):
+    """A request to another director's API."""
+
+    peer: _Text | None = Field(default=None, description="Its name; left out: the only other one.")
+    method: str = Field(default="GET", pattern="^(GET|POST)$")
+    path: str = Field(pattern="^/", max_length=2000, description="With its query.")
+    body: dict[str, Any] | None = None
 
 
 class ConfigText(Body):

@@ -126,6 +126,12 @@ def _relay(name: str, help_text: str, key: str, *, kind: str = "gauge") -> Famil
     )
 
 
+def _agreement(status: Json, key: str) -> Iterator[Sample]:
+    for peer in status.get("peers", ()):
+        if peer.get(key) is not None:
+            yield (peer["name"],), float(peer[key])
+
+
 def _information(status: Json) -> Iterator[Sample]:
     generation = str(status.get("config", {}).get("generation", ""))
     yield (__version__, str(status["node"]), generation), 1.0
@@ -161,6 +167,20 @@ FAMILIES: tuple[Family, ...] = (
         help="Orders of operators that stand against the configuration.",
         labels=("kind",),
         samples=_overrides,
+    ),
+    Family(
+        name="lvsha_peer_same_config",
+        kind="gauge",
+        help="1 when the other director runs the same configuration; absent while it has not said.",
+        labels=("peer",),
+        samples=lambda status: _agreement(status, "same_config"),
+    ),
+    Family(
+        name="lvsha_peer_same_orders",
+        kind="gauge",
+        help="1 when the other director has the same orders of operators; absent while it has not said.",
+        labels=("peer",),
+        samples=lambda status: _agreement(status, "same_orders"),
     ),
     Family(
         name="lvsha_vrrpd_up",

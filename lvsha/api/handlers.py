@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from lvsha.api import bodies
 from lvsha.api.events import EventStream
+from lvsha.api.inward import NOT_OF_PEERS
 from lvsha.api.metrics import Metrics
 from lvsha.api.port import DirectorPort, Json
 from lvsha.api.roles import Identity, Role
@@ -17,6 +19,8 @@ from lvsha.api.snapshot import ServicePicture, Snapshot
 PORT = web.AppKey("port", DirectorPort)
 SNAPSHOT = web.AppKey("snapshot", Snapshot)
 EVENTS = web.AppKey("events", EventStream)
+NEEDED = web.AppKey("needed", list[tuple[str, re.Pattern[str], Role]])
+"""Method, path and role of every route."""
 OPENAPI = web.AppKey("openapi", bytes)
 METRICS = web.AppKey("metrics", Metrics)
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
@@ -346,6 +350,44 @@ async def alerts(request: web.Request) -> web.Response:
 async def alert_test(request: web.Request) -> web.Response:
     body = await read(request, bodies.AlertTest)
     return answer(await request.app[PORT].test_alert(body.name, owner=_owner(request, "")))
+
+
+# Another director
+
+
+async def ask_peer(request: web.Request) -> web.Response:
+    """Its answer as it is. Who asks is asked for the role here, and what it may there is in the question."""
+    body = await read(request, bodies.PeerQuestion)
+    who = request[IDENTITY]
+    path = body.path.partition("?")[0]
+    role = next(
+        (
+            role
+            for method, pattern, role in request.app[NEEDED]
+            if method == body.method and pattern.fullmatch(path) and path not in NOT_OF_PEERS
+        ),
+        None,
+    )
+    if role is None:
+        return problem(400, f"{body.method} {path[:200]} cannot be asked of another director")
+    if who.role < role:
+        return problem(
+            403, f"{who.name} has the role {who.role.name.lower()}, this needs {role.name.lower()}"
+        )
+    name, status, text = await request.app[PORT].ask_peer(
+        body.peer,
+        {
+            "method": body.method,
+            "path": body.path,
+            "name": _owner(request, str((body.body or {}).get("owner", ""))[:200]),
+            "role": who.role.name.lower(),
+            "services": None if who.services is None else list(who.services),
+        },
+        b"" if body.body is None else json.dumps(body.body).encode(),
+    )
+    return web.Response(
+        body=text, status=status, content_type="application/json", headers={"Lvsha-Peer": name}
+    )
 
 
 # The configuration

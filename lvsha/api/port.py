@@ -99,6 +99,13 @@ class DirectorPort(Protocol):
 
     def resync(self) -> Json: ...
 
+    async def ask_peer(self, name: str | None, question: Json, body: bytes) -> tuple[str, int, bytes]:
+        """Another director's API, through the relay: its name, the status, the body.
+
+        ``question``: ``method``, ``path``, and on whose behalf: ``name``, ``role``, ``services``.
+        Raises Unavailable.
+        """
+
     # Alerts
 
     def alerts(self) -> list[Json]:

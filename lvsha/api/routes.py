@@ -176,6 +176,15 @@ ROUTES: tuple[Route, ...] = (
         bodies.Nothing,
     ),
     Route(
+        method="POST",
+        path="/v1/peer",
+        handler=handlers.ask_peer,
+        role=Role.READ,
+        summary="Ask another director, through the relay; its answer. The role is the asked route's.",
+        body=bodies.PeerQuestion,
+        refuses=True,
+    ),
+    Route(
         method="GET",
         path="/metrics",
         handler=handlers.metrics,

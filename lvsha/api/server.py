@@ -26,6 +26,7 @@ from aiohttp import web
 
 from lvsha.api import handlers, openapi
 from lvsha.api.events import EventStream
+from lvsha.api.inward import AS, on_behalf
 from lvsha.api.limits import RateLimit
 from lvsha.api.metrics import Metrics
 from lvsha.api.port import DirectorPort, Refused, Unavailable
@@ -64,6 +65,10 @@ class ApiServer:
         self._roles = {(route.method, route.path): route.role for route in ROUTES}
         app = web.Application(client_max_size=_BODY_MAX, middlewares=[self._guard])
         app[handlers.PORT] = port
+        app[handlers.NEEDED] = [
+            (route.method, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.path))), route.role)
+            for route in ROUTES
+        ]
         app[handlers.SNAPSHOT] = self.snapshot
         app[handlers.EVENTS] = events
         app[handlers.OPENAPI] = json.dumps(openapi.document()).encode()
@@ -186,7 +191,8 @@ class ApiServer:
         sock = _unix_socket(request)
         if sock is not None:
             _, uid, _ = _PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return Identity(name=_user(uid), role=Role.ADMIN), f"uid {uid}", self._limit
+            identity = Identity(name=_user(uid), role=Role.ADMIN)
+            return on_behalf(request.headers.get(AS), identity), f"uid {uid}", self._limit
         identity = self._of_token(request) or self._of_certificate(request) or NOBODY
         # By address: a new token a request would else be a new bucket a request.
         return identity, str(request.remote), self._tcp_limit

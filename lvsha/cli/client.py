@@ -21,6 +21,8 @@ from lvsha.core.errors import LvshaError
 
 DEFAULT_RUN_DIR = "/run/lvsha"
 _TIMEOUT_S = 5.0
+_PEER_S = 10.0
+"""More, where one director asks another."""
 _STREAM_S = 60.0
 """The agent says something at least every 15 s."""
 
@@ -68,6 +70,8 @@ class Agent:
     """A file of certificates to trust besides the system's."""
     certificate: str | None = None
     """Ours, with its key in the same file."""
+    peer: str | None = None
+    """The director that this one shall ask, through the relay; empty: the only other one; None: itself."""
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Agent":
@@ -84,6 +88,7 @@ class Agent:
             token=token,
             ca=arguments.ca,
             certificate=arguments.certificate,
+            peer=arguments.director or ("" if arguments.peer else None),
         )
 
     def ask(
@@ -100,6 +105,9 @@ class Agent:
             AgentRefused: nothing has changed, and why.
             AgentUnreachable: no agent, no permission, or no answer; the text says what to do.
         """
+        if self.peer is not None:
+            body = {"peer": self.peer or None, "method": method, "path": path, "body": body}
+            method, path, timeout_s = "POST", "/v1/peer", timeout_s + _PEER_S
         with self._request(method, path, body, {}, timeout_s) as response:
             try:
                 answer = json.loads(response.read())
@@ -117,6 +125,10 @@ class Agent:
         Raises:
             AgentUnreachable: as ``ask``.
         """
+        if self.peer is not None:
+            raise AgentUnreachable(
+                "events are not followed through another director: name its API with --url"
+            )
         headers = {"Last-Event-ID": last_id} if last_id else {}
         with self._request("GET", path, None, headers, _STREAM_S) as response:
             if response.status != 200:
@@ -197,7 +209,11 @@ def add_agent_options(parser: argparse.ArgumentParser) -> None:
     """Which agent: the same words for every verb."""
     group = parser.add_argument_group("which director")
     group.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help="the agent's [agent] run_dir")
-    group.add_argument("--url", "--peer", metavar="URL", help="another director's API: https://lb2:9443")
+    group.add_argument(
+        "--peer", action="store_true", help="the other director of the pair, asked by this one"
+    )
+    group.add_argument("--director", metavar="NAME", help="as --peer, where there are several")
+    group.add_argument("--url", metavar="URL", help="a director's API over TLS: https://lb2:9443")
     group.add_argument("--token-file", metavar="FILE", help="of --url; or the environment's LVSHA_TOKEN")
     group.add_argument("--ca", metavar="FILE", help="of --url: certificates to trust")
     group.add_argument("--certificate", metavar="FILE", help="of --url: our certificate and its key")
@@ -227,7 +243,7 @@ def ask_status(agent: Agent | str) -> Any:
     try:
         return agent.ask("GET", "/v1/status")
     except AgentUnreachable as why:
-        if agent.url is not None:
+        if agent.url is not None or agent.peer is not None:
             raise
         with _vrrpd(agent.run_dir, why) as vrrpd:
             # Only now: what it imports takes longer than the whole of the usual way.
@@ -251,7 +267,12 @@ def order_role(agent: Agent | str, kind: str, *, body: Mapping[str, Any] | None 
     try:
         return agent.ask("POST", f"/v1/{kind}", body=body or {}, timeout_s=ROLE_S)
     except AgentUnreachable as why:
-        if agent.url is not None or (body or {}).get("at") is not None or (body or {}).get("cancel"):
+        if (
+            agent.url is not None
+            or agent.peer is not None
+            or (body or {}).get("at") is not None
+            or (body or {}).get("cancel")
+        ):
             raise
         from lvsha.agent.ipc import encode
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lvsha.config.load import Loader
 from lvsha.config.settings import Settings
+from lvsha.config.shared import shared_generation
 from lvsha.core.addr import Address
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
@@ -66,7 +67,8 @@ def load(
     settings, warnings = (loader or Loader()).load(
         text, name, node, hostname=socket.gethostname(), local_addresses=addresses
     )
-    return replace(settings, generation=generation), (*remarks, *warnings)
+    shared = shared_generation(text)
+    return replace(settings, generation=generation, shared=shared), (*remarks, *warnings)
 
 
 def _native(name: str, text: str) -> tuple[str, tuple[ConfigProblem, ...]]:

@@ -173,6 +173,9 @@ def _text(verb: str, answer: Json) -> str:
         lines.append(f"  {row['name']} in {row['service']}: {weight}{left}")
     if len(rows) > 20:
         lines.append(f"  and {len(rows) - 20} more")
+    for name, has_it in answer.get("peers", {}).items():
+        says = "has it too" if has_it else "has not said that it has it; it takes it when it is connected"
+        lines.append(f"  {name} {says}")
     return "\n".join(lines)
 
 

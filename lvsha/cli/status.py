@@ -104,9 +104,8 @@ def _overrides(overrides: Sequence[Json]) -> list[str]:
         until = f" until {clock(each['expires_at'])}" if each["expires_at"] is not None else ""
         why = f": {each['reason']}" if each["reason"] else ""
         since = clock(each["set_at"])
-        lines.append(
-            f"  {each['kind']}{weight} {each['target']} by {each['owner'] or '?'} at {since}{until}{why}"
-        )
+        who = (each["owner"] or "?") + (f" on {each['node']}" if each.get("node") else "")
+        lines.append(f"  {each['kind']}{weight} {each['target']} by {who} at {since}{until}{why}")
     return lines
 
 
@@ -140,6 +139,11 @@ def render(status: Json) -> str:
     peers = ", ".join(peer["name"] for peer in status["peers"]) or "none"
     generation = status.get("config", {}).get("generation")
     config = f", configuration {generation}" if generation else ""
+    config += "".join(
+        f" ({peer['name']}: {peer['generation'] if not peer['same_config'] else 'the same'})"
+        for peer in status["peers"]
+        if peer.get("generation")
+    )
     lines = [f"director {status['node']}: {verdict}   (up {ago(status['uptime_s'])}, peers: {peers}{config})"]
     lines += [f"  ! {problem}" for problem in status["problems"]]
     if status["vrrp"]["expected"]:

@@ -274,6 +274,7 @@ class Daemons:
             token_file=api.token_file,
             client_ca=api.client_ca,
             rate=api.rate,
+            peer_role=api.peer_role,
         )
 
 

@@ -93,6 +93,8 @@ class ApiSettings:
     client_ca: str | None = None
     rate: int = 50
     """Requests a second of one client over TCP."""
+    peer_role: str = "admin"
+    """The most that another director may ask for on somebody's behalf: nobody, read, operate or admin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,8 @@ class Settings:
     agent: AgentSettings = field(default_factory=AgentSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     alerts: tuple[AlertSettings, ...] = ()
+    shared: str = ""
+    """``config.shared.shared_generation``: other directors should have the same."""
     generation: str = ""
     """Which text they come from: twelve hex digits of its SHA-256, alike on every director."""
 

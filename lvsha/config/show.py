@@ -103,6 +103,7 @@ def _api(api: ApiSettings) -> dict[str, Any]:
             "token_file": api.token_file,
             "client_ca": api.client_ca,
             "rate": api.rate,
+            "peer_role": api.peer_role,
         }
     )
 

@@ -3,7 +3,7 @@
 Each tells the others its news: a digest of the orders that it knows, and which
 configuration it runs. Who hears another digest tells all that it knows; both take what is
 newer (``director.overrides``), so both end with the same. Another configuration for longer
-than ``PATIENCE`` is an event: a push takes a moment.
+than ``PATIENCE`` is an event.
 
 Source: ``proto/lvsha_relay_v1.md`` section 11.
 """
@@ -18,7 +18,8 @@ from lvsha.wire.relay_talk import TEXT_LIMIT, News
 EACH: Final = SECOND
 TELL_LEAST: Final = 200 * MILLISECOND
 """Between two times that everything is told to one peer."""
-PATIENCE: Final = 10 * SECOND
+PATIENCE: Final = 60 * SECOND
+"""So long two directors may run different configurations: one is changed after the other."""
 
 
 @dataclass(frozen=True, slots=True)

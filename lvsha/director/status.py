@@ -67,6 +67,7 @@ def override_document(override: Override) -> Json:
         "set_at": override.set_at,
         "expires_at": override.expires_at,
         "deadline_at": override.deadline_at,
+        "version": override.version,
     }
 
 
@@ -231,6 +232,14 @@ def refused_text(entry: Mapping[str, Any], generation: str) -> str:
     """That the file is not in force. ``entry``: ``agent.last_good_used`` or ``*.reload_refused``."""
     what = "the last good configuration" if entry["event"] == "agent.last_good_used" else "the old one"
     return f"the configuration file is refused, {what} ({generation}) runs: {entry.get('problem')}"
+
+
+def other_config_text(peer: str, theirs: str, ours: str) -> str:
+    """That a peer runs another configuration."""
+    return (
+        f"{peer} runs configuration {theirs}, this director {ours}: `lvsha config push` brings one to both, "
+        "`lvsha reload` loads a file that was changed"
+    )
 
 
 def without_directord(heard: Json, why: str) -> Json:

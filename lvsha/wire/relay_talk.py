@@ -50,7 +50,7 @@ class News:
     """Of its orders; equal ones need not be told."""
     orders: int
     generation: str
-    """Of the configuration in force."""
+    """Hash of what directors must have alike in the configuration in force."""
     version: str
     """Of lvsha."""
 

@@ -106,6 +106,10 @@ class Pretended:
     def resync(self) -> Json:
         return self._note("resync")
 
+    async def ask_peer(self, name: str | None, question: Json, body: bytes) -> tuple[str, int, bytes]:
+        self._note("ask_peer", peer=name, question=question, body=body.decode())
+        return name or "lb2", 200, b'{"node":"lb2"}'
+
     def alerts(self) -> list[Json]:
         return [self._note("alerts")]
 

@@ -117,3 +117,10 @@ class Api(Table):
     rate: int = Field(
         default=50, ge=1, le=100_000, description="Requests a second that one client over TCP may make."
     )
+    peer_role: Literal["nobody", "read", "operate", "admin"] = Field(
+        default="admin",
+        description=(
+            "The most that may be asked here through another director (`--peer`, `lvsha config push`)."
+            " Whoever has the relay's key has this role."
+        ),
+    )
