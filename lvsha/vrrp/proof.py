@@ -66,11 +66,17 @@ class TakeoverProof:
         interface: str,
         addresses: tuple[Address, ...],
         neighbors: tuple[Address, ...],
+        predecessor_left: bool,
         now: Instant,
     ) -> list[Output]:
-        """A takeover; who is asked answers to ``heard``. Without neighbours nothing can be proved, or not."""
+        """A takeover; who is asked answers to ``heard``. Without neighbours nothing can be proved, or not.
+
+        ``predecessor_left``: it said so. It is not frozen, and keeps the address for a moment on purpose.
+        """
         self._cases.pop(router, None)
-        outputs: list[Output] = [AskNeighbor(interface, None, address) for address in addresses[:1]]
+        outputs: list[Output] = []
+        if not predecessor_left:
+            outputs += [AskNeighbor(interface, None, address) for address in addresses[:1]]
         questions = {
             (address, neighbor): None
             for neighbor in neighbors

@@ -16,12 +16,14 @@ The rules
 3. The addresses are bound while MASTER, and in two phases that operators see as
    other states: ADOPTING (seen as BACKUP: we were restarted or overslept, the
    addresses are still ours, and we listen first) and RELEASING (seen as INIT: a
-   planned hand-over waits for the successor's first advert). In both, the first
-   advert of another MASTER takes them off.
+   planned hand-over waits for a successor that serves). An advert of another MASTER
+   takes them off, while RELEASING its second one.
 4. A new MASTER advertises before it binds, binds before it announces, and all of
    that before anybody is told. A leaving MASTER says so (priority 0) before it
    touches an address, and goes on saying so until somebody answers, because one
-   lost datagram would cost the whole down interval.
+   lost datagram would cost the whole down interval. It keeps the addresses until the
+   successor's second advert: the first says that it is about to bind them, and whatever
+   keeps it from that for a while must not leave them with nobody.
 5. The MASTER answers every advert that is worse than its own, at once, and
    announces the addresses again: after a split, switches and neighbours follow
    whoever spoke last. A MASTER that gives way to a better one sends a last advert
@@ -240,7 +242,7 @@ class VirtualRouter(Steps):
     def release(self, now: Instant) -> list[Output]:
         """Hand over as planned, and stay out until ``resume``.
 
-        A MASTER keeps its addresses until a successor is heard or
+        A MASTER keeps its addresses until a successor is heard twice, or
         ``release_deadline`` passes (two adverts, where those take longer);
         ``Released`` says that it is done.
         """
@@ -324,7 +326,8 @@ class VirtualRouter(Steps):
                 self._why_down = Reason.MASTER_LEFT
             return Input.HEARD_ZERO, Reason.MASTER_LEFT
         if self.phase is Phase.RELEASING:
-            return Input.HEARD_BETTER, Reason.HEARD_MASTER
+            is_first = self.master_address is None
+            return Input.HEARD_SUCCESSOR if is_first else Input.HEARD_BETTER, Reason.HEARD_MASTER
         if self.phase is Phase.MASTER:
             if advert.priority > self.priority or (
                 advert.priority == self.priority and self._yields_tie(source)

@@ -281,6 +281,10 @@ class Steps:
         self._timer = min(again, self._release_over)
         return []
 
+    def _wait_successor(self, happening: Happening) -> list[Output]:
+        self._release_over = self._timer = after(happening.now, 2 * self.master_advert_interval)
+        return []
+
     def _wait_retry(self, happening: Happening) -> list[Output]:
         self._timer = after(happening.now, self._retry)
         self._retry = min(2 * self._retry, RETRY_LAST)

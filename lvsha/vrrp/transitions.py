@@ -55,6 +55,7 @@ class Input(StrEnum):
     ADVERT_DUE = "advert_interval passed"
     HEARD_ZERO = "advert of priority 0"
     HEARD_BETTER = "better advert"
+    HEARD_SUCCESSOR = "a successor's first advert"
     HEARD_WORSE = "worse advert"
     HEARD_WHILE_MUTE = "worse advert, ours cannot be sent"
     INTERFACE_LOST = "interface lost"
@@ -85,6 +86,7 @@ class Step(StrEnum):
     WAIT_SKEW = "wait skew_time"
     WAIT_ADVERT = "wait advert_interval"
     WAIT_RELEASE = "wait for a successor, or to say it again"
+    WAIT_SUCCESSOR = "wait for its second advert"
     WAIT_RETRY = "wait, longer each time"
     WAIT_NOTHING = "stop the timer"
     TELL = "tell"
@@ -150,6 +152,7 @@ TRANSITIONS = (
                (do.ADVERTISE_ZERO, do.STOP_ANNOUNCING, do.TELL, do.WAIT_RELEASE), "6.4.3, rule 4"),
     Transition(p.MASTER, on.SHUTDOWN, p.IDLE, (*leave, do.WAIT_NOTHING), "6.4.3"),
 
+    Transition(p.RELEASING, on.HEARD_SUCCESSOR, p.RELEASING, (do.FOLLOW, do.WAIT_SUCCESSOR), "rule 4"),
     Transition(p.RELEASING, on.HEARD_BETTER, p.IDLE, drop, "rule 4"),
     Transition(p.RELEASING, on.ADVERT_DUE, p.RELEASING, (do.ADVERTISE_ZERO, do.WAIT_RELEASE), "rule 4"),
     Transition(p.RELEASING, on.RELEASE_OVER, p.IDLE, drop, "rule 4"),

@@ -1,6 +1,7 @@
 """Addresses on a lease."""
 
 from ipaddress import IPv4Interface
+from itertools import pairwise
 
 import pytest
 
@@ -89,3 +90,18 @@ def test_a_router_does_not_starve_another() -> None:
     found = renewals(leases, after(START, LEASE // RENEWALS))
 
     assert {output.router for _, output in found} == {"many", "r"}
+
+
+def test_routers_of_few_addresses_are_renewed_in_step_and_none_of_them_later() -> None:
+    leases = Leases()
+    names = [f"r{number}" for number in range(20)]
+    for number, name in enumerate(names):
+        leases.hold(name, VIPS, LEASE, after(START, number * LEASE // RENEWALS // 20))
+
+    found = renewals(leases, after(START, 10 * LEASE))
+
+    moments = sorted({now for now, _ in found})
+    assert len([now for now in moments if now > after(START, 3 * LEASE)]) <= 5 * 7 * RENEWALS
+    for name in names:
+        mine = [now for now, order in found if order.router == name]
+        assert max(later - sooner for sooner, later in pairwise(mine)) <= LEASE // RENEWALS

@@ -12,9 +12,20 @@ VIP, OTHER_VIP = IPv4Address("10.0.0.10"), IPv4Address("10.0.0.11")
 GATEWAY, NEIGHBOR = IPv4Address("10.0.0.254"), IPv4Address("10.0.0.7")
 
 
-def begin(proof: TakeoverProof, *, addresses: tuple[IPv4Address, ...] = (VIP,), now: int = 0) -> list[Output]:
+def begin(
+    proof: TakeoverProof,
+    *,
+    addresses: tuple[IPv4Address, ...] = (VIP,),
+    left: bool = False,
+    now: int = 0,
+) -> list[Output]:
     return proof.begin(
-        router="r", interface="eth0", addresses=addresses, neighbors=(GATEWAY, NEIGHBOR), now=Instant(now)
+        router="r",
+        interface="eth0",
+        addresses=addresses,
+        neighbors=(GATEWAY, NEIGHBOR),
+        predecessor_left=left,
+        now=Instant(now),
     )
 
 
@@ -45,6 +56,11 @@ def test_every_neighbour_is_asked_from_every_address_and_one_question_comes_from
         for neighbor in (GATEWAY, NEIGHBOR)
         for address in (VIP, OTHER_VIP)
     ]
+
+
+def test_nobody_looks_for_a_frozen_predecessor_that_said_that_it_leaves() -> None:
+    """It keeps the address until its successor's second advert; its answer would be called a conflict."""
+    assert begin(TakeoverProof(), left=True) == []
 
 
 def test_it_is_proved_when_the_last_one_has_answered() -> None:
@@ -123,6 +139,7 @@ def test_another_family_or_scope_is_not_asked() -> None:
         interface="eth0",
         addresses=(ip_address("fe80::10"), ip_address("2001:db8::10")),
         neighbors=(ip_address("fe80::1"), GATEWAY),
+        predecessor_left=False,
         now=Instant(0),
     )
 

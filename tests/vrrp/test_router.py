@@ -441,14 +441,18 @@ def test_an_adopting_router_still_preempts_at_its_first_down_interval() -> None:
 # Release and resume
 
 
-def test_release_says_so_and_keeps_the_addresses_until_a_successor_is_heard() -> None:
+def test_release_says_so_and_keeps_the_addresses_until_a_successor_has_had_the_time_to_bind_them() -> None:
+    """Its first advert is sent before it binds, and it may be kept from that: rule 4."""
     router = master()
 
     released = router.release(due(router))
-    heard = hear(router, 50, due(router) - 5)
+    first = hear(router, 50, due(router) - 5)
+    holds_then = router.holds_addresses
+    second = hear(router, 50, due(router) - 5)
 
     assert released == [SendAdvertisement("r", 0), StopAnnouncing("r", VIPS), Releasing("r")]
-    assert heard == [
+    assert (kinds(first), holds_then) == (["MasterChanged"], True)
+    assert second == [
         StopAnnouncing("r", VIPS),
         RemoveAddresses("r", VIPS),
         Released("r", Reason.HEARD_MASTER, HIGHER_PEER),
@@ -483,6 +487,16 @@ def test_release_without_a_successor_ends_at_its_deadline() -> None:
     outputs = fire(router)
 
     assert outputs[-2:] == [RemoveAddresses("r", VIPS), Released("r", Reason.DEADLINE, None)]
+
+
+def test_a_successor_that_falls_silent_is_waited_for_two_of_its_adverts_longer() -> None:
+    router = releasing()
+    at = due(router) - 5
+
+    hear(router, 50, at)
+
+    assert router.deadline == at + 2 * ADVERT
+    assert fire(router)[-2:] == [RemoveAddresses("r", VIPS), Released("r", Reason.DEADLINE, None)]
 
 
 def test_a_release_deadline_is_never_shorter_than_two_adverts() -> None:

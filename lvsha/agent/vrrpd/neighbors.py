@@ -76,8 +76,8 @@ class Neighbors:
         self._announcer.stop(router=order.router, addresses=gone)
         self._proof.stop(order.router)
 
-    def prove(self, settings: RouterSettings, now: Instant) -> None:
-        """Ask the neighbours whether they have followed."""
+    def prove(self, settings: RouterSettings, now: Instant, *, predecessor_left: bool) -> None:
+        """Ask the neighbours whether they have followed; ``predecessor_left``: as ``TakeoverProof.begin``."""
         neighbors = settings.prove_to
         if neighbors is None:
             gateway = self._policies.gateway(settings.interface, settings.family)
@@ -89,6 +89,7 @@ class Neighbors:
                 interface=settings.bound_interface,
                 addresses=addresses,
                 neighbors=neighbors,
+                predecessor_left=predecessor_left,
                 now=now,
             )
         )

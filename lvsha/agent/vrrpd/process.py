@@ -254,12 +254,11 @@ class Vrrpd:
     def _on_deadline(self, now: Instant) -> None:
         # Adverts first: nothing else may make them later.
         for router in list(self.routers.values()):
-            if router.deadline is not None and now >= router.deadline:
+            due = router.deadline
+            if due is not None and now >= due:
                 self._perform(router, router.on_deadline(now), now)
         if self.leases.deadline is not None and now >= self.leases.deadline:
-            for order in self.leases.on_deadline(now):
-                assert isinstance(order, RenewAddresses), "leases ask for nothing else"
-                self._perform(self.routers[order.router], [order], now)
+            self._renew(now)
         self.neighbors.on_deadline(now)
         for name in [name for name, due in self._starting.items() if now >= due]:
             del self._starting[name]
@@ -277,6 +276,17 @@ class Vrrpd:
         if now >= self._alive_at:
             self.control.send("alive")
             self._alive_at = after(now, _ALIVE_INTERVAL)
+
+    def _renew(self, now: Instant) -> None:
+        orders = []
+        for order in self.leases.on_deadline(now):
+            assert isinstance(order, RenewAddresses), "leases ask for nothing else"
+            orders.append((self.routers[order.router].settings, order))
+        errnos = self.holdings.renew(orders)
+        for settings, order in orders:
+            if errno := errnos[settings.name]:
+                router = self.routers[settings.name]
+                self._perform(router, router.on_action_failed(order, errno, now), now)
 
     def _on_signal(self, wakeup: int) -> None:
         if signal.SIGTERM in os.read(wakeup, 64):
@@ -397,10 +407,11 @@ class Vrrpd:
         """Carry a router's outputs out, in order; a failed action is its next input."""
         settings = router.settings
         pending = list(outputs)
-        changed = False
+        changed = moved = False
         while pending:
             output = pending.pop(0)
             errno = 0
+            moved = moved or not isinstance(output, SendAdvertisement)
             if isinstance(output, SendAdvertisement):
                 if output.priority:
                     self.macs.set_up(settings, up=True)
@@ -424,13 +435,15 @@ class Vrrpd:
                 self.journal.record("vrrp", output)
                 changed = True
                 if isinstance(output, BecameMaster) and output.reason is not Reason.ADOPTED:
-                    self.neighbors.prove(settings, now)
+                    left = output.reason is Reason.MASTER_LEFT
+                    self.neighbors.prove(settings, now, predecessor_left=left)
                 elif isinstance(output, Preparing):
                     self._prepare(router, now)
             if errno and isinstance(output, Action):
                 pending += router.on_action_failed(output, errno, now)
-        held = settings.bound_addresses if router.holds_addresses else ()
-        self.leases.hold(settings.name, held, settings.lease, now)
+        if moved:
+            held = settings.bound_addresses if router.holds_addresses else ()
+            self.leases.hold(settings.name, held, settings.lease, now)
         if changed:
             self._note(router, now)
             is_master = router.state is State.MASTER
