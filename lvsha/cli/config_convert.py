@@ -111,7 +111,8 @@ def _as_json(result: Imported, text: str, remarks: tuple[Remark, ...], *, ok: bo
 
 
 def _back(arguments: argparse.Namespace) -> int:
-    from lvsha.config.exporters import to_ipvsadm, to_keepalived
+    from lvsha.config.exporters.ipvsadm import to_ipvsadm
+    from lvsha.config.exporters.keepalived import to_keepalived
 
     settings, _ = load(arguments.file, arguments.node)
     text, lost = (to_keepalived if arguments.to == "keepalived" else to_ipvsadm)(settings)

@@ -5,36 +5,14 @@ Source: ldirectord(8). Global options stand at the left margin, those of a
 """
 
 import re
-import shlex
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 from lvsha.config.importers.keepalived_scope import duration, refuse, whole
 from lvsha.config.importers.keepalived_services import endpoint, expand_range
+from lvsha.config.importers.ldirectord_checks import Checks, Virtual
+from lvsha.config.importers.ldirectord_ports import has_port, port_number, split_endpoint
 from lvsha.config.importers.report import Block, Imported, Notebook, Place, Reader
-
-SERVICE_OF_PORT: Final = {
-    21: "ftp",
-    25: "smtp",
-    53: "dns",
-    80: "http",
-    110: "pop",
-    119: "nntp",
-    143: "imap",
-    389: "ldap",
-    443: "https",
-    587: "submission",
-    636: "ldaps",
-    993: "imaps",
-    995: "pops",
-    1521: "oracle",
-    1812: "radius",
-    3128: "http_proxy",
-    3306: "mysql",
-    5060: "sip",
-    5432: "pgsql",
-}
-"""What ``checktype = negotiate`` speaks when ``service`` is not given."""
 
 _METHODS: Final = {"gate": "dr", "masq": "nat", "ipip": "tun"}
 _PROTOCOLS: Final = ("tcp", "udp", "sctp", "fwm")
@@ -70,23 +48,10 @@ _KNOWN: Final = frozenset(
 )
 
 
-class _Virtual:
-    """One ``virtual``, its options still as they were written."""
-
-    def __init__(
-        self, place: Place, target: str, is_ipv6: bool, options: dict[str, tuple[str, Place]]
-    ) -> None:
-        self.place = place
-        self.target = target
-        self.is_ipv6 = is_ipv6
-        self.options = dict(options)
-        self.reals: list[tuple[str, Place]] = []
-
-
 def convert_ldirectord(name: str, text: str, reader: Reader) -> Imported:
     """Everything that can be carried over, and a remark for each thing that cannot."""
     notebook = Notebook()
-    virtuals: list[_Virtual] = []
+    virtuals: list[Virtual] = []
     options: dict[str, tuple[str, Place]] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = re.sub(r"(^|\s)#.*", "", raw).rstrip()
@@ -101,7 +66,7 @@ def convert_ldirectord(name: str, text: str, reader: Reader) -> Imported:
             notebook.suspicious(place, key, "is no option: a = is missing", matters=True)
         elif key in ("virtual", "virtual6"):
             notebook.take()
-            virtuals.append(_Virtual(place, value, key == "virtual6", options))
+            virtuals.append(Virtual(place, value, key == "virtual6", options))
         elif key not in _KNOWN:
             notebook.suspicious(place, key, "unknown to ldirectord and to lvsha", matters=True)
         elif line[0].isspace() and virtuals:
@@ -151,11 +116,12 @@ def _remark_reason(key: str, place: Place, notebook: Notebook, said: set[Place])
 
 
 class _Converter:
-    def __init__(self, virtual: _Virtual, notebook: Notebook, reader: Reader, said: set[Place]) -> None:
+    def __init__(self, virtual: Virtual, notebook: Notebook, reader: Reader, said: set[Place]) -> None:
         self._virtual = virtual
         self._notebook = notebook
         self._reader = reader
         self._said = said
+        self._checks = Checks(virtual, notebook)
 
     def blocks(self) -> list[Block]:
         virtual, notebook = self._virtual, self._notebook
@@ -166,7 +132,10 @@ class _Converter:
         except ValueError as error:
             notebook.suspicious(virtual.place, "virtual", f"{error}: left out", matters=True)
             return []
-        table: dict[str, Any] = who | {"scheduler": self._option("scheduler", "wrr"), **self._options()}
+        table: dict[str, Any] = who | {
+            "scheduler": self._virtual.option("scheduler", "wrr"),
+            **self._options(),
+        }
         method = "dr"
         servers: list[tuple[dict[str, Any], tuple[str, str]]] = []
         for text, place in virtual.reals:
@@ -180,14 +149,14 @@ class _Converter:
             for server, _ in servers:
                 del server["method"]
         table["method"] = method
-        quiescent = self._option("quiescent", "no")
+        quiescent = self._virtual.option("quiescent", "no")
         table["on_failure"] = "weight-zero" if quiescent == "yes" else "remove"
         if sorry := self._fallback(port, method):
             table["sorry"] = sorry
         checks = []
         for server, asked in servers:
-            server_port = int(server["address"].rpartition(":")[2]) if _has_port(server["address"]) else port
-            checks.append(self._check(server_port, *asked, virtual_port=port))
+            server_port = int(server["address"].rpartition(":")[2]) if has_port(server["address"]) else port
+            checks.append(self._checks.check(server_port, *asked, virtual_port=port))
         if checks and all(check == checks[0] for check in checks):
             table["check"] = checks[0]
         else:
@@ -199,12 +168,9 @@ class _Converter:
 
     # Parts
 
-    def _option(self, key: str, default: str = "") -> str:
-        return self._virtual.options.get(key, (default, None))[0] or default
-
     def _who(self) -> tuple[dict[str, Any], int]:
         target = self._virtual.target
-        protocol = self._option("protocol", "fwm" if target.isdecimal() else "tcp")
+        protocol = self._virtual.option("protocol", "fwm" if target.isdecimal() else "tcp")
         if protocol not in _PROTOCOLS:
             refuse(f"protocol {protocol} is not one of {', '.join(_PROTOCOLS)}")
         if target.isdecimal():
@@ -214,7 +180,7 @@ class _Converter:
         return {"address": endpoint(address, port), "protocol": protocol}, port
 
     def _endpoint(self, text: str) -> tuple[IPv4Address | IPv6Address, int]:
-        host, port_text = _split(text)
+        host, port_text = split_endpoint(text)
         try:
             address = ip_address(host)
         except ValueError:
@@ -222,7 +188,7 @@ class _Converter:
             if resolved is None:
                 refuse(f"{host} is no address; lvsha resolves no names")
             address = ip_address(resolved)
-        return address, _port(port_text)
+        return address, port_number(port_text)
 
     def _options(self) -> dict[str, Any]:
         table: dict[str, Any] = {}
@@ -266,10 +232,10 @@ class _Converter:
         where = match["where"]
         if "->" in where:
             first, last = where.split("->", 1)
-            last_host, port_text = _split(last)
-            first_host, first_port = _split(first)
+            last_host, port_text = split_endpoint(last)
+            first_host, first_port = split_endpoint(first)
             addresses = expand_range(f"{first_host}-{last_host}")
-            own_port = _port(port_text or first_port)
+            own_port = port_number(port_text or first_port)
         else:
             address, own_port = self._endpoint(where)
             addresses = [address]
@@ -300,176 +266,9 @@ class _Converter:
         table: dict[str, Any] = {"address": endpoint(address, own_port) if keeps_port else str(address)}
         return table | ({"method": own_method} if own_method != method else {})
 
-    # The check
-
-    def _check(self, port: int, request: str, receive: str, *, virtual_port: int) -> dict[str, Any]:
-        kind = self._option("checktype", "negotiate")
-        place = self._virtual.options.get("checktype", ("", self._virtual.place))[1]
-        is_udp = self._option("protocol") == "udp"
-        if kind in ("on", "off"):
-            return {"type": kind}
-        if kind == "ping" or (kind == "connect" and is_udp):
-            return {"type": "ping", **self._timers(connects=True)}
-        if kind == "connect":
-            return {"type": "tcp", **self._port(), **self._timers(connects=True)}
-        if kind in ("external", "external-perl"):
-            return self._external(port, place, virtual_port)
-        if kind.isdecimal():
-            negotiate = self._negotiate(
-                port, request or self._option("request"), receive or self._option("receive")
-            )
-            is_datagram = negotiate["type"] in ("dns", "sip", "radius")
-            return negotiate | ({} if is_datagram else {"plain_connects": min(int(kind), 1000)})
-        if kind != "negotiate":
-            self._notebook.suspicious(place, "checktype", f"{kind} is unknown: negotiate", matters=True)
-        return self._negotiate(port, request or self._option("request"), receive or self._option("receive"))
-
-    def _port(self) -> dict[str, Any]:
-        text = self._option("checkport")
-        return {"port": whole(text, 1, 65535)} if text.isdecimal() and int(text) else {}
-
-    def _timers(self, *, connects: bool) -> dict[str, Any]:
-        def value(key: str, default: int) -> int:
-            text = self._option(key, str(default))
-            return int(text) if text.isdecimal() and int(text) else default
-
-        timeout = value("checktimeout", 5) if connects else value("negotiatetimeout", 30)
-        return {
-            "interval": duration(value("checkinterval", 10)),
-            "timeout": duration(timeout),
-            "fall": value("failurecount", 1),
-            "rise": 1,
-            "initial": "down",
-        }
-
-    def _external(self, port: int, place: Place, virtual_port: int) -> dict[str, Any]:
-        command = self._option("checkcommand")
-        if not command:
-            self._notebook.suspicious(place, "checkcommand", "is missing: always up", matters=True)
-            return {"type": "on"}
-        host, _ = _split(self._virtual.target)
-        self._notebook.changed(
-            place,
-            "checktype",
-            "the command finds its realserver in LVSHA_CHECK_ADDRESS and LVSHA_CHECK_PORT; ldirectord gave it"
-            " VIP, port, realserver, port as arguments: the line passes them on through sh",
-            matters=True,
-        )
-        quoted = " ".join(shlex.quote(word) for word in (*shlex.split(command), host, str(virtual_port)))
-        script = f'exec {quoted} "$LVSHA_CHECK_ADDRESS" "${{LVSHA_CHECK_PORT:-{port}}}"'
-        return {"type": "exec", "command": ["/bin/sh", "-c", script], **self._timers(connects=False)}
-
-    def _negotiate(self, port: int, request: str, receive: str) -> dict[str, Any]:
-        service = self._option("service") or SERVICE_OF_PORT.get(port, "")
-        place = self._virtual.options.get("service", ("", self._virtual.place))[1]
-        timers = {**self._port(), **self._timers(connects=False)}
-        login = {
-            key: value
-            for key, value in (("username", self._option("login")), ("password", self._option("passwd")))
-            if value
-        }
-        if service in ("http", "https"):
-            return self._http(service, request, receive) | login | timers
-        if service in ("smtp", "submission"):
-            return {"type": "smtp"} | timers
-        if service == "dns":
-            table: dict[str, Any] = {"type": "dns", "query_type": "A"}
-            if request:
-                table["query_name"] = request
-            return table | ({"expect": receive} if receive else {}) | timers
-        if service == "simpletcp":
-            table = {"type": "tcp"}
-            if request:
-                table["send"] = request.encode().decode("unicode_escape")
-            return table | ({"expect_regex": receive} if receive else {}) | timers
-        if service in ("imap", "imaps", "pop", "pops"):
-            secure: dict[str, Any] = {"tls": {"verify": False}} if service.endswith("s") else {}
-            return {"type": service.removesuffix("s"), **secure} | login | timers
-        if service in ("ftp", "nntp"):
-            return {"type": service} | login | timers
-        if service in ("ldap", "ldaps"):
-            secure = {"tls": {"verify": False}} if service == "ldaps" else {}
-            base = {"search_base": request} if request else {}
-            bind = login if len(login) == 2 else {}
-            return {"type": "ldap", **secure, **base} | bind | timers
-        if service == "radius":
-            secret = self._option("secret")
-            if secret:
-                return {"type": "radius", "secret": secret} | login | timers
-            self._notebook.suspicious(place, "service", "radius without a secret: a ping", matters=True)
-            return {"type": "ping"} | self._timers(connects=True)
-        if service == "http_proxy":
-            url = (
-                request if "://" in request else f"http://{self._option('virtualhost')}/{request.lstrip('/')}"
-            )
-            table = {"type": "http-proxy", "path": url}
-            return table | ({"body_regex": receive} if receive else {}) | timers
-        if service == "sip":
-            return {"type": "sip"} | timers
-        if service in ("mysql", "pgsql"):
-            table = {"type": "mysql" if service == "mysql" else "postgresql"}
-            if self._option("login"):
-                table["user"] = self._option("login")
-            if service == "pgsql" and self._option("database"):
-                table["database"] = self._option("database")
-            self._notebook.changed(
-                place, "service", f"{service} has to greet; no statement is run", matters=bool(request)
-            )
-            return table | timers
-        if service and service != "none":
-            self._notebook.changed(
-                place, "service", f"{service} has no check of its own: a connection is enough", matters=True
-            )
-        return {"type": "tcp"} | timers
-
-    def _http(self, service: str, request: str, receive: str) -> dict[str, Any]:
-        path = request or "/"
-        if match := re.match(r"[a-z]+://[^/]+(/.*)?$", path):
-            path = match[1] or "/"
-        table: dict[str, Any] = {"type": service, "path": path if path.startswith("/") else "/" + path}
-        if self._option("virtualhost"):
-            table["host"] = self._option("virtualhost")
-        if self._option("httpmethod", "GET").upper() != "GET":
-            table["method"] = self._option("httpmethod").upper()
-        if receive:
-            table["body_regex"] = receive
-        if service == "https":
-            table["tls"] = {"verify": False}
-        return table
-
 
 _REMOVE_NOTE: Final = (
     'on_failure = "remove" is ldirectord\'s quiescent = no: established connections to a realserver that'
     " fails"
     ' its check are dropped. "weight-zero" lets them end.'
 )
-
-
-def _has_port(text: str) -> bool:
-    return text.startswith("[") or text.count(":") == 1
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Host and port of ``a:80``, ``[v6]:80``, ``a``."""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        return host, port.lstrip(":")
-    if text.count(":") > 1:
-        return text, ""
-    host, _, port = text.partition(":")
-    return host, port
-
-
-def _port(text: str) -> int:
-    if not text:
-        return 0
-    if text.isdecimal():
-        return whole(text, 0, 65535)
-    names = {name: number for number, name in SERVICE_OF_PORT.items()} | {
-        "www": 80,
-        "domain": 53,
-        "pop3": 110,
-    }
-    if text not in names:
-        refuse(f"{text} is no port")
-    return names[text]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lvsha.config.importers.keepalived_scope import refuse, whole
 from lvsha.config.importers.keepalived_services import endpoint
-from lvsha.config.importers.ldirectord import SERVICE_OF_PORT
+from lvsha.config.importers.ldirectord_ports import SERVICE_OF_PORT
 from lvsha.config.importers.report import Block, Imported, Notebook, Place, Reader
 
 _TYPES: Final = {"VS_NAT": "nat", "VS_DR": "dr", "VS_TUN": "tun"}

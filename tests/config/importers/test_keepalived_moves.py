@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lvsha.config.exporters import to_keepalived
+from lvsha.config.exporters.keepalived import to_keepalived
 from lvsha.config.importers.convert import to_toml
 from lvsha.config.importers.keepalived import convert_keepalived
 from lvsha.config.importers.report import Imported, Reader

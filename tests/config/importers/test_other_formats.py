@@ -6,7 +6,8 @@ import pytest
 
 from lvsha.checker.pool import OnFailure
 from lvsha.checker.settings import RadiusOptions
-from lvsha.config.exporters import to_ipvsadm, to_keepalived
+from lvsha.config.exporters.ipvsadm import to_ipvsadm
+from lvsha.config.exporters.keepalived import to_keepalived
 from lvsha.config.importers.convert import FORMATS, to_toml, verified
 from lvsha.config.importers.report import Imported, Reader
 from lvsha.config.load import loads

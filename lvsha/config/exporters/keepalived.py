@@ -1,12 +1,8 @@
-"""The way back: one director's settings as keepalived.conf, or as rules for ``ipvsadm -R``.
-
-What the other program cannot do comes back beside the text.
-"""
+"""keepalived.conf."""
 
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 from lvsha.checker.combine import Needs
@@ -20,93 +16,15 @@ from lvsha.checker.settings import (
     SmtpOptions,
     UdpOptions,
 )
-from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
+from lvsha.config.exporters.words import FLAG_NAMES, Exported, netmask_text, word_of
+from lvsha.config.services import METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
 from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
-from lvsha.core.addr import AF_INET, endpoint_text
+from lvsha.core.addr import AF_INET
 from lvsha.core.instant import to_seconds
-from lvsha.ipvs.model import Destination, ForwardingMethod, Service, ServiceFlags, ServiceKey
+from lvsha.ipvs.model import Destination, ForwardingMethod, ServiceFlags, ServiceKey
 from lvsha.vrrp.routes import RouteSettings, RuleSettings
 from lvsha.vrrp.settings import Authentication, RouterSettings
 from lvsha.vrrp.track import TrackKind, TrackSettings
-
-Exported = tuple[str, tuple[str, ...]]
-"""Text, and one line for each thing that is lost."""
-
-
-def _word(words: dict[str, Any], value: object) -> str:
-    return next(word for word, meaning in words.items() if meaning == value)
-
-
-# --- ipvsadm -----------------------------------------------------------------------------------------
-
-_SERVICE_OPTION: Final = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
-_METHOD_OPTION: Final = {"dr": "-g", "nat": "-m", "tun": "-i"}
-
-
-def to_ipvsadm(settings: Settings) -> Exported:
-    """Rules as ``ipvsadm -S -n`` writes them, each realserver with its full weight."""
-    lines = []
-    lost = [f"vrrp {router.name}: ipvsadm moves no addresses" for router in settings.routers]
-    for service in settings.services:
-        key = service.service.key
-        lines.append(" ".join(["-A", *_key_words(key), *_service_words(service.service)]))
-        for realserver in service.realservers:
-            lines.append(" ".join(["-a", *_key_words(key), *_server_words(realserver.destination, key)]))
-            if realserver.check is not None:
-                lost.append(f"{service.name} {realserver.name}: ipvsadm checks nothing")
-        if service.sorry is not None:
-            lost.append(f"{service.name}: ipvsadm knows no sorry server")
-    return "".join(f"{line}\n" for line in lines), tuple(lost)
-
-
-def _key_words(key: ServiceKey) -> list[str]:
-    if key.address is None:
-        return ["-f", str(key.fwmark), *([] if key.family == AF_INET else ["-6"])]
-    return [_SERVICE_OPTION[_word(PROTOCOLS, key.protocol)], endpoint_text(key.address, key.port)]
-
-
-def _service_words(service: Service) -> list[str]:
-    words = ["-s", service.scheduler]
-    if service.persistence_timeout_s is not None:
-        words += ["-p", str(service.persistence_timeout_s)]
-        if service.netmask is not None:
-            words += ["-M", _netmask(service)]
-    if service.pe_name is not None:
-        words += ["--pe", service.pe_name]
-    if ServiceFlags.ONE_PACKET in service.flags:
-        words.append("-o")
-    flags = [f"{service.scheduler}-{name}" for flag, name in _FLAG_NAMES if flag in service.flags]
-    return [*words, "-b", ",".join(flags)] if flags else words
-
-
-_FLAG_NAMES: Final = ((FALLBACK, "fallback"), (HASH_PORT, "port"))
-
-
-def _netmask(service: Service) -> str:
-    assert service.netmask is not None, "asked for where there is one"
-    is_ipv4 = service.key.family == AF_INET
-    return str(IPv4Address(service.netmask)) if is_ipv4 else str(service.netmask)
-
-
-def _server_words(destination: Destination, key: ServiceKey) -> list[str]:
-    method = _word(METHODS, destination.method)
-    where = endpoint_text(destination.address, destination.port or key.port)
-    words = ["-r", where, _METHOD_OPTION[method], "-w", str(destination.weight)]
-    if destination.upper_threshold:
-        words += ["-x", str(destination.upper_threshold)]
-    if destination.lower_threshold:
-        words += ["-y", str(destination.lower_threshold)]
-    if method == "tun" and (kind := _word(TUNNEL_TYPES, destination.tun_type)) != "ipip":
-        words += ["--tun-type", kind]
-        if destination.tun_port:
-            words += ["--tun-port", str(destination.tun_port)]
-        words.append(
-            {"none": "--tun-nocsum"}.get(flag := _word(TUNNEL_FLAGS, destination.tun_flags), f"--tun-{flag}")
-        )
-    return words
-
-
-# --- keepalived --------------------------------------------------------------------------------------
 
 
 def to_keepalived(settings: Settings) -> Exported:
@@ -278,9 +196,9 @@ class _Keepalived:
         if key.address is None:
             self._line("ip_family", "inet" if key.family == AF_INET else "inet6")
         else:
-            self._line("protocol", _word(PROTOCOLS, key.protocol).upper())
+            self._line("protocol", word_of(PROTOCOLS, key.protocol).upper())
         self._line("lvs_sched", service.scheduler)
-        for flag, name in _FLAG_NAMES:
+        for flag, name in FLAG_NAMES:
             if flag in service.flags:
                 self._line(f"{service.scheduler}-{name}")
         if ServiceFlags.ONE_PACKET in service.flags:
@@ -288,7 +206,7 @@ class _Keepalived:
         if service.persistence_timeout_s is not None:
             self._line("persistence_timeout", service.persistence_timeout_s)
             if service.netmask is not None:
-                self._line("persistence_granularity", _netmask(service))
+                self._line("persistence_granularity", netmask_text(service))
         if service.pe_name is not None:
             self._line("persistence_engine", service.pe_name)
         pool = settings.pool
@@ -420,14 +338,14 @@ def _option_lines(check: CheckSettings) -> Iterator[tuple[object, ...] | str]:
 
 
 def _method(destination: Destination) -> str:
-    method = _word(METHODS, destination.method).upper()
+    method = word_of(METHODS, destination.method).upper()
     if destination.method is not ForwardingMethod.TUNNEL:
         return method
-    kind = _word(TUNNEL_TYPES, destination.tun_type)
+    kind = word_of(TUNNEL_TYPES, destination.tun_type)
     words = [method, "type", kind]
     if kind == "gue":
         words += ["port", str(destination.tun_port)]
-    flag = _word(TUNNEL_FLAGS, destination.tun_flags)
+    flag = word_of(TUNNEL_FLAGS, destination.tun_flags)
     return " ".join([*words, *([] if flag == "none" or kind == "ipip" else [flag])])
 
 
