@@ -15,7 +15,7 @@ from typing import Any
 
 from lvsha.checker.explain import explain, secrets_of
 from lvsha.checker.result import ProbeResult, Reason
-from lvsha.checker.settings import CheckKind, CheckSettings
+from lvsha.checker.settings import TLS_KINDS, CheckKind, CheckSettings
 from lvsha.config.schema import HTTP_TYPES
 from lvsha.core.addr import Address
 from lvsha.core.errors import ConfigErrors, LvshaError
@@ -33,12 +33,15 @@ DEFAULT_PORTS = {
     "redis": 6379,
     "ftp": 21,
     "imap": 143,
+    "imaps": 993,
     "pop": 110,
+    "pops": 995,
     "nntp": 119,
     "sip": 5060,
     "mysql": 3306,
     "postgresql": 5432,
     "ldap": 389,
+    "ldaps": 636,
     "radius": 1812,
     "grpc": 50051,
 }
@@ -221,8 +224,10 @@ def _of_spec(spec: str, options: list[str], family: int | None) -> Asked:
     if is_name and kind in HTTP_TYPES[:2]:
         standard = DEFAULT_PORTS[kind]
         table.setdefault("host", host if port == standard else f"{host}:{port}")
-    elif is_name and isinstance(table.get("tls"), dict):
-        table["tls"].setdefault("server_name", host)
+    elif is_name and (kind in TLS_KINDS or table.get("starttls") or isinstance(table.get("tls"), dict)):
+        tls = table.setdefault("tls", {})
+        if isinstance(tls, dict):
+            tls.setdefault("server_name", host)
     document = {
         "sync": {"enabled": False},
         "service": [
