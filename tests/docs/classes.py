@@ -23,7 +23,9 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
         "uv pip compile": "a developer's, with an index; tests/test_layout.py compares what comes out"
     },
     "docs/failures/direct-route-to-client.md": {"ip route add": GUEST},
-    "docs/failures/firewall-drops.md": {"nft insert": GUEST},
+    "docs/failures/firewall-drops.md": {
+        "nft insert": "the kernel of the lab has no nftables of the family inet"
+    },
     "docs/failures/icmp-redirects.md": {"sysctl -w": GUEST},
     "docs/failures/no-ip-forward.md": {"sysctl -w": GUEST},
     "docs/failures/realserver-answers-arp.md": {"sysctl -w": GUEST},
@@ -73,7 +75,7 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
     "docs/how-to/replace-ipvsadm.md": {
         "ln -s": _INSTALL,
         "lvsha ipvs -Sn": GUEST,
-        "lvsha ipvs -R": GUEST,
+        "sed -i": GUEST,
         "lvsha ipvs diff": GUEST,
         "lvsha ipvs -Lnc": GUEST,
     },
