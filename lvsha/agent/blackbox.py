@@ -16,6 +16,8 @@ from pathlib import Path
 from lvsha.core.instant import Instant
 
 _SLOT = struct.Struct("<48s8sqq")
+_STATE = struct.Struct("<8sqq")
+"""A slot without its name, which stands there already."""
 _SLOTS = 256
 _NUMBER = struct.Struct("<q")
 _SIZE = _SLOT.size * _SLOTS + _NUMBER.size
@@ -67,7 +69,10 @@ class BlackBox:
             slot = self._free_slot(router)
             if slot is None:
                 return
-        _SLOT.pack_into(self._map, slot * _SLOT.size, _key(router), state.encode()[:8], alive, since)
+            _SLOT.pack_into(self._map, slot * _SLOT.size, _key(router), state.encode()[:8], alive, since)
+        else:
+            place = (slot + 1) * _SLOT.size - _STATE.size
+            _STATE.pack_into(self._map, place, state.encode()[:8], alive, since)
 
     @property
     def last_number(self) -> int:

@@ -9,7 +9,6 @@ ready, and a Backup must read the adverts that came meanwhile before it may
 conclude that there were none.
 """
 
-import contextlib
 import ctypes
 import os
 import select
@@ -58,7 +57,9 @@ class Reactor:
         if self._timer < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
         self._armed: Instant | None = None
-        self._epoll.register(self._timer, select.EPOLLIN)
+        self._spec = _TimerSpec()
+        # Edge-triggered: a timer that is set anew needs not be read first.
+        self._epoll.register(self._timer, select.EPOLLIN | select.EPOLLET)
         self._stopped = False
         self.worst_lateness = 0
         """Nanoseconds between the latest-served deadline and its time, since ``forget_lateness``."""
@@ -85,15 +86,17 @@ class Reactor:
     def run(self) -> None:
         """Until ``stop``."""
         while not self._stopped:
-            self._arm()
-            self._serve(self._epoll.poll())
+            # Asked again only after something was served: with many owners it is the dearest question here.
             deadline = self._deadline()
+            self._arm(deadline)
+            if self._serve(self._epoll.poll()):
+                deadline = self._deadline()
             if deadline is None or monotonic() < deadline:
                 continue
             for _ in range(_ROUNDS_BEFORE_DEADLINES):
                 if not self._serve(self._epoll.poll(0)):
                     break
-            deadline = self._deadline()
+                deadline = self._deadline()
             now = monotonic()
             if not self._stopped and deadline is not None and now >= deadline:
                 self.worst_lateness = max(self.worst_lateness, now - deadline)
@@ -108,7 +111,7 @@ class Reactor:
         served = False
         for fd, _ in events:
             if fd == self._timer:
-                self._drain_timer()
+                self._armed = None
                 continue
             callback = self._readers.get(fd)
             if callback is not None:  # an earlier callback of this round may have unwatched it
@@ -116,17 +119,11 @@ class Reactor:
                 served = True
         return served
 
-    def _drain_timer(self) -> None:
-        self._armed = None
-        with contextlib.suppress(BlockingIOError):  # re-armed since it fired: nothing to read
-            os.read(self._timer, 8)
-
-    def _arm(self) -> None:
-        deadline = self._deadline()
+    def _arm(self, deadline: Instant | None) -> None:
         if deadline == self._armed:
             return
-        value = _TimeSpec(0, 0) if deadline is None else _TimeSpec(*divmod(max(deadline, 1), SECOND))
-        spec = _TimerSpec(_TimeSpec(0, 0), value)
-        if _libc.timerfd_settime(self._timer, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None) < 0:
+        value = self._spec.value
+        value.seconds, value.nanoseconds = (0, 0) if deadline is None else divmod(max(deadline, 1), SECOND)
+        if _libc.timerfd_settime(self._timer, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
         self._armed = deadline

@@ -83,6 +83,9 @@ class VrrpSocket:
         self._listens = listens
         self.family = family
         self._index = index
+        self._ends: tuple[Address, Address] | None = None
+        """Whom the last advert was from and to; the next one is, as a rule, too."""
+        self._envelope: tuple[list[tuple[int, int, bytes]], tuple[object, ...]] = ([], ())
         af = socket.AF_INET if family == 4 else socket.AF_INET6
         try:
             self._socket = socket.socket(
@@ -134,23 +137,25 @@ class VrrpSocket:
         Raises:
             OSError: the interface is down, the source address is gone ...
         """
-        if self.family == 4:
-            packet_info = struct.pack("@i4s4s", self._index, source.packed, b"\0\0\0\0")
-            self._socket.sendmsg(
-                [payload], [(socket.IPPROTO_IP, _IP_PKTINFO, packet_info)], 0, (str(destination), 0)
-            )
-            return
-        packet_info = struct.pack("@16si", source.packed, self._index)
-        scope = self._index if destination.is_multicast or destination.is_link_local else 0
-        self._socket.sendmsg(
-            [payload],
-            [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)],
-            0,
-            (str(destination), 0, 0, scope),
-        )
+        if self._ends != (source, destination):
+            self._ends = (source, destination)
+            self._envelope = self._envelope_of(source, destination)
+        ancillary, to = self._envelope
+        self._socket.sendmsg([payload], ancillary, 0, to)
 
     def close(self) -> None:
         self._socket.close()
+
+    def _envelope_of(
+        self, source: Address, destination: Address
+    ) -> tuple[list[tuple[int, int, bytes]], tuple[object, ...]]:
+        if self.family == 4:
+            packet_info = struct.pack("@i4s4s", self._index, source.packed, b"\0\0\0\0")
+            return [(socket.IPPROTO_IP, _IP_PKTINFO, packet_info)], (str(destination), 0)
+        packet_info = struct.pack("@16si", source.packed, self._index)
+        scope = self._index if destination.is_multicast or destination.is_link_local else 0
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet_info)]
+        return ancillary, (str(destination), 0, 0, scope)
 
     def _prepare_4(self) -> None:
         sock = self._socket
