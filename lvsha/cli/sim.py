@@ -168,7 +168,7 @@ def _what_if(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from lvsha.config.load import loads
     from lvsha.core.errors import LvshaError
-    from lvsha.sim.director import line
+    from lvsha.sim.lines import line
     from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement
     from lvsha.vrrp.record import replay
 

@@ -5,18 +5,22 @@ outputs are carried out in order, and an action that fails is the next input. Wh
 can happen to it is what happens to directors: the power goes (everything is lost),
 the process is killed (the kernel keeps the addresses) and started again (it adopts
 them), the process stands still while packets queue up (SIGSTOP, a busy host), the
-link goes, the kernel refuses.
+link goes, the kernel refuses, the clock runs fast. Power, kill and standstill can
+also come in the middle of what follows one input, after any of its steps.
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 
 from lvsha.core.addr import Address
-from lvsha.core.instant import MICROSECOND, Instant, earliest, to_seconds
+from lvsha.core.instant import MICROSECOND, Instant, earliest
 from lvsha.core.machine import Action, Event, Output
+from lvsha.sim.clock import Clock
+from lvsha.sim.kernel import Kernel
 from lvsha.sim.network import Claim, Datagram, Frame, Network
-from lvsha.sim.world import World
+from lvsha.sim.speaker import Speaker, authenticates, claim_packet, mac_of
+from lvsha.sim.world import NEVER, World
 from lvsha.vrrp.announce import Announcer
 from lvsha.vrrp.conflict import ConflictWatch
 from lvsha.vrrp.endpoint import Endpoint
@@ -33,31 +37,16 @@ from lvsha.vrrp.outputs import (
 )
 from lvsha.vrrp.replay import ReplayGuard
 from lvsha.vrrp.router import VirtualRouter
-from lvsha.vrrp.settings import Authentication, Prefix, RouterSettings
+from lvsha.vrrp.settings import Prefix, RouterSettings
 from lvsha.vrrp.transitions import State
-from lvsha.wire.arp import ArpPacket
-from lvsha.wire.ndisc import NeighborAdvertisement
-from lvsha.wire.vrrp import GROUP_IPV4, GROUP_IPV6, TTL, encode_advertisement
 from lvsha.wire.vrrp_auth import AuthKeys
 
 INBOX = 256
 """Datagrams that wait for a process that stands still; what comes then is lost, as in a socket buffer."""
 
+ENETDOWN = 100
 _EPOCH = 1_800_000_000_000_000
 """Where every wall clock begins: microseconds, in 2027."""
-
-
-@dataclass(slots=True)
-class Kernel:
-    """What outlives the process: addresses. And what it refuses."""
-
-    bound: set[Prefix]
-    bind_errno: int = 0
-    unbind_errno: int = 0
-    send_errno: int = 0
-    writes: int = 0
-    leases: dict[Prefix, Instant] = field(default_factory=dict)
-    """When the kernel removes what nobody renews."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +56,21 @@ class Beside:
     datagram: Datagram
 
 
-@dataclass(frozen=True, slots=True)
-class _LastWords:
+@dataclass(slots=True)
+class LastWords:
     """What the process left in shared memory: its state at its last advert or input."""
 
     state: State
     at: Instant
+
+
+@dataclass(slots=True)
+class Trap:
+    """It waits for the process in the middle of its next transition."""
+
+    steps: int
+    """Outputs that are still carried out."""
+    spring: Callable[[], object]
 
 
 class Director:
@@ -92,7 +90,7 @@ class Director:
         self.name = name
         self.address = address
         self.settings = routers
-        self.kernel = Kernel(bound=set())
+        self.kernel = Kernel()
         self.routers: dict[str, VirtualRouter] = {}
         """Empty while the process does not run."""
         self.announcer = Announcer()
@@ -103,23 +101,30 @@ class Director:
         """Nanoseconds from when something happens until the process gets to run: a busy machine."""
         self.link_up = True
         self.overflowed = 0
-        self.priorities: dict[str, int] = {}
+        self.trap: Trap | None = None
+        self.clock = Clock(world)
+        self.wall_error = 0
+        """Microseconds that the wall clock is ahead when the process starts."""
+        self.due = NEVER
+        """When the world comes back: for the process or for the kernel."""
+        self._wakes = NEVER
+        """For the process."""
         self._world = world
         self._network = network
         self._log = log
         self._keys = keys
-        self.wall_error = 0
-        """Microseconds that the wall clock is ahead when the process starts."""
-        self._numbers = self._guard_of(0)
-        self._endpoint = Endpoint(interface=routers[0].interface, family=routers[0].family)
-        self._endpoint_beside = Endpoint(interface="beside", family=routers[0].family)
-        self._conflicts = ConflictWatch(own_macs=frozenset())
-        self._last_words: dict[str, _LastWords] = {}
+        self._can_send_without_link = beside is not None
+        self._speaker = Speaker(name=name, address=address, network=network, beside=beside, keys=keys)
+        self._last_words: dict[str, LastWords] = {}
         self._last_number = 0
-        self._armed: Instant | None = None
-        self._said: dict[tuple[str, int, int, Address], Datagram] = {}
-        """Adverts repeat: each is encoded once, by router, priority, promised interval and destination."""
-        self._beside = beside
+        self._interrupted: deque[tuple[VirtualRouter, deque[Output]]] = deque()
+        """What it was about to do when it was stopped."""
+        self._numbers = self._guard_of(0)
+        self._endpoint = self._endpoint_beside = Endpoint(
+            interface=routers[0].interface, family=routers[0].family
+        )
+        self._conflicts = ConflictWatch(own_macs=frozenset())
+        world.join(self)
         network.attach(name, address, self._arrive)
         if beside is not None:
             beside.attach(name, address, self._arrive_beside)
@@ -139,23 +144,13 @@ class Director:
         """The process begins; what the kernel holds it adopts."""
         if self.is_running:
             return
-        now = self._world.now
-        self.announcer = Announcer()
-        self.leases = Leases()
+        now = self._now()
         self._numbers = self._guard_of(self._last_number)
-        self._endpoint = Endpoint(
-            interface=self.settings[0].interface, family=self.settings[0].family, guard=self._numbers
-        )
-        self._endpoint_beside = Endpoint(
-            interface="beside", family=self.settings[0].family, guard=self._numbers
-        )
-        self._endpoint.own_addresses = self._endpoint_beside.own_addresses = frozenset({self.address})
+        self._endpoint = self._listen(self.settings[0].interface)
+        self._endpoint_beside = self._listen("beside")
         self._conflicts = ConflictWatch(own_macs=frozenset({mac_of(self.name)}))
-        for settings in self.settings:
-            self._endpoint.put(settings, self._keys)
-            self._endpoint_beside.put(replace(settings, interface="beside"), self._keys)
-            router = VirtualRouter(settings)
-            self.routers[settings.name] = router
+        self.routers = {settings.name: VirtualRouter(settings) for settings in self.settings}
+        for settings, router in zip(self.settings, tuple(self.routers.values()), strict=True):
             words = self._last_words.get(settings.name)
             was_master = (
                 words is not None
@@ -166,19 +161,23 @@ class Director:
             held = set(settings.bound_addresses) <= self.kernel.bound
             self._perform(router, router.start(now, held=held, was_master=was_master))
             self._perform(router, router.set_bound(frozenset(self.kernel.bound), now))
-        self._arm()
+        self.arm()
 
     def kill(self) -> None:
         """SIGKILL: the process is gone, the kernel keeps what it holds."""
         self.routers = {}
+        self.announcer = Announcer()
+        self.leases = Leases()
         self.inbox.clear()
+        self._interrupted.clear()
+        self.trap = None
         self.is_frozen = False
-        self._armed = None
+        self.arm()
 
     def power_off(self) -> None:
         """Everything is gone."""
+        self.kernel = Kernel()
         self.kill()
-        self.kernel = Kernel(bound=set())
         self._last_words = {}
         self._last_number = 0
 
@@ -186,48 +185,54 @@ class Director:
         """SIGSTOP, or a host too busy to run us: packets wait, the kernel goes on answering ARP."""
         if self.is_running:
             self.is_frozen = True
+            self.arm()
 
     def thaw(self) -> None:
-        """It goes on: descriptors first, then deadlines, as ``io.reactor`` does."""
+        """It goes on: what it was doing first, then descriptors, then deadlines, as ``io.reactor`` does."""
         if not self.is_frozen:
             return
         self.is_frozen = False
-        while self.inbox:
-            self._receive(self.inbox.popleft())
+        interrupted, self._interrupted = self._interrupted, deque()
+        for router, outputs in interrupted:
+            self._perform(router, outputs)
+        self._read()
         self._look_at_the_kernel()
         self._on_deadline()
 
     def set_link(self, up: bool) -> None:
         self.link_up = up
-        self._input(lambda router: router.set_interface(up, self.address if up else None, self._world.now))
+        self._input(lambda router: router.set_interface(up, self.address if up else None, self._now()))
 
     def release(self) -> None:
-        self._input(lambda router: router.release(self._world.now))
+        self._input(lambda router: router.release(self._now()))
 
     def resume(self) -> None:
-        self._input(lambda router: router.resume(self._world.now))
+        self._input(lambda router: router.resume(self._now()))
 
     def shutdown(self) -> None:
-        self._input(lambda router: router.shutdown(self._world.now))
+        self._input(lambda router: router.shutdown(self._now()))
 
     def set_priority(self, priority: int) -> None:
-        self._input(lambda router: router.set_priority(priority, self._world.now))
+        self._input(lambda router: router.set_priority(priority, self._now()))
 
     def reconfigure(self, **changes: object) -> None:
         """Every router gets these settings."""
-        self._said.clear()
+        self._speaker.forget()
         self.settings = tuple(replace(settings, **changes) for settings in self.settings)  # type: ignore[arg-type]
         for settings in self.settings:
             router = self.routers.get(settings.name)
             if router is not None:
                 self._endpoint.put(settings, self._keys)
                 self._endpoint_beside.put(replace(settings, interface="beside"), self._keys)
-                self._perform(router, router.reconfigure(settings, self._world.now))
-        self._arm()
+                self._perform(router, router.reconfigure(settings, self._now()))
+        self.arm()
 
     def tamper(self, prefix: Prefix, *, bound: bool) -> None:
         """Somebody else binds or unbinds an address; the route monitor tells."""
-        (self.kernel.bound.add if bound else self.kernel.bound.discard)(prefix)
+        if bound:
+            self.kernel.bound.add(prefix)
+        else:
+            self.kernel.unbind((prefix,))
         self._look_at_the_kernel()
 
     # Looking at it
@@ -254,18 +259,31 @@ class Director:
 
     # The loop
 
+    def on_due(self) -> None:
+        """The world comes back."""
+        if self.kernel.due <= self._now() and self.kernel.lapse(self._now()):
+            self._look_at_the_kernel()
+        if self._wakes <= self._world.now:
+            self._read()
+            self._on_deadline()
+        self.arm()
+
+    def _now(self) -> Instant:
+        """As this host's clock has it."""
+        clock = self.clock
+        return self._world.now if clock.is_true else clock.now()
+
     def _look_at_the_kernel(self) -> None:
         """What the route monitor leads to: interfaces and addresses, as they are."""
-        now, primary = self._world.now, self.address if self.link_up else None
+        now, primary = self._now(), self.address if self.link_up else None
         self._input(lambda router: router.set_interface(self.link_up, primary, now))
         self._input(lambda router: router.set_bound(frozenset(self.kernel.bound), now))
 
     def _input(self, happen: Callable[[VirtualRouter], list[Output]]) -> None:
-        if self.is_frozen:
-            return
-        for router in list(self.routers.values()):
-            self._perform(router, happen(router))
-        self._arm()
+        for router in tuple(self.routers.values()):
+            if not self.is_frozen:
+                self._perform(router, happen(router))
+        self.arm()
 
     def _arrive_beside(self, frame: Frame) -> None:
         """What comes over the second path comes whatever the first link does."""
@@ -274,7 +292,7 @@ class Director:
             self._take(Beside(frame))
 
     def _arrive(self, frame: Frame) -> None:
-        if self.is_running and self.link_up:
+        if self.routers and self.link_up:
             self._take(frame)
 
     def _take(self, frame: "Frame | Beside") -> None:
@@ -287,31 +305,31 @@ class Director:
                 self._world.at(Instant(self._world.now + self.lag), self._wake)
             return
         self._receive(frame)
-        self._arm()
+        self.arm()
 
     def _wake(self) -> None:
         """The busy machine lets the process run: it reads all that has come."""
-        if not self.is_frozen:
-            while self.inbox:
-                self._receive(self.inbox.popleft())
-            self._arm()
+        self._read()
+        self.arm()
+
+    def _read(self) -> None:
+        while self.inbox and not self.is_frozen:
+            self._receive(self.inbox.popleft())
 
     def _receive(self, frame: "Frame | Beside") -> None:
-        now = self._world.now
-        if isinstance(frame, Beside):
+        if isinstance(frame, Datagram):
+            self._receive_advert(frame, beside=False)
+        elif isinstance(frame, Beside):
             self._receive_advert(frame.datagram, beside=True)
-            return
-        if isinstance(frame, Claim):
-            for output in self._conflicts.receive(_claim_packet(frame), now):
+        else:
+            for output in self._conflicts.receive(claim_packet(frame), self._now()):
                 if isinstance(output, Announce):
                     self._perform(self.routers[output.router], [output])
                 else:
                     self._log(self.name, output)
-            return
-        self._receive_advert(frame, beside=False)
 
     def _receive_advert(self, frame: Datagram, *, beside: bool) -> None:
-        now = self._world.now
+        now = self._now()
         endpoint = self._endpoint_beside if beside else self._endpoint
         received = endpoint.receive(
             frame.payload, source=frame.source, destination=frame.destination, ttl=frame.ttl, now=now
@@ -323,62 +341,81 @@ class Director:
             receive = router.receive_beside if beside else router.receive
             self._perform(router, receive(received.advert, frame.source, now))
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
         """Ask the world to come back at the first deadline."""
-        due = earliest(
-            self.announcer.deadline,
-            self.leases.deadline,
-            *(router.deadline for router in self.routers.values()),
-        )
-        if due is None or self.is_frozen or not self.is_running or due == self._armed:
-            return
-        self._armed = due
-        self._world.at(Instant(due + self.lag), lambda: self._come_back(due))
-
-    def _come_back(self, due: Instant) -> None:
-        if due == self._armed:
-            self._armed = None
-            if not self.is_frozen:
-                while self.inbox:
-                    self._receive(self.inbox.popleft())
-                self._on_deadline()
+        due = None
+        if self.routers and not self.is_frozen:
+            due = earliest(self.announcer.deadline, self.leases.deadline)
+            for router in self.routers.values():
+                due = earliest(due, router.deadline)
+        lapse = self.kernel.due
+        if not self.clock.is_true:
+            due = due and self.clock.when(due)
+            lapse = self.clock.when(lapse)
+        self._wakes = NEVER if due is None else Instant(due + self.lag)
+        self.due = self._wakes if self._wakes < lapse else lapse
 
     def _on_deadline(self) -> None:
-        now = self._world.now
-        self._armed = None
-        for router in list(self.routers.values()):
-            if router.deadline is not None and now >= router.deadline:
+        now = self._now()
+        for router in tuple(self.routers.values()):
+            if self._is_alive and router.deadline is not None and now >= router.deadline:
                 self._perform(router, router.on_deadline(now))
-        if self.leases.deadline is not None and now >= self.leases.deadline:
+        if self._is_alive and self.leases.deadline is not None and now >= self.leases.deadline:
             for order in self.leases.on_deadline(now):
                 assert isinstance(order, RenewAddresses), "leases ask for nothing else"
                 self._perform(self.routers[order.router], [order])
-        if self.is_running and self.announcer.deadline is not None and now >= self.announcer.deadline:
+        if self._is_alive and self.announcer.deadline is not None and now >= self.announcer.deadline:
             for output in self.announcer.on_deadline(now):
                 if isinstance(output, SendGratuitousArp | SendNeighborAdvertisement) and self.link_up:
                     self._network.send(self.name, Claim(self.name, output.address))
-        self._arm()
+        self.arm()
+
+    @property
+    def _is_alive(self) -> bool:
+        return bool(self.routers) and not self.is_frozen
 
     # Carrying out
 
-    def _perform(self, router: VirtualRouter, outputs: list[Output]) -> None:
-        now = self._world.now
+    def _perform(self, router: VirtualRouter, outputs: "list[Output] | deque[Output]") -> None:
         settings = router.settings
-        pending = deque(outputs)
+        if self.routers.get(settings.name) is not router:
+            return  # it died while it did this
+        if self.is_frozen:
+            self._interrupted.append((router, deque(outputs)))
+            return
+        if outputs:
+            self._carry_out_all(router, deque(outputs))
+            if not self._is_alive:
+                return
+            held = settings.bound_addresses if router.holds_addresses else ()
+            self.leases.hold(settings.name, held, settings.lease, self._now())
+        words = self._last_words.get(settings.name)
+        if words is None:
+            words = self._last_words[settings.name] = LastWords(router.state, self._now())
+        words.state, words.at = router.state, self._now()
+        self._last_number = self._numbers.last
+
+    def _carry_out_all(self, router: VirtualRouter, pending: deque[Output]) -> None:
+        settings = router.settings
+        trap = self.trap if len(pending) > 1 else None
         while pending:
+            if trap is not None:
+                if not trap.steps:
+                    self.trap = None
+                    trap.spring()
+                    if self.is_frozen:
+                        self._interrupted.append((router, pending))
+                    return
+                trap.steps -= 1
             output = pending.popleft()
             self._log(self.name, output)
             if isinstance(output, Action):
                 failed = self._carry_out(router, output)
                 if failed:
-                    pending.extend(router.on_action_failed(output, failed, now))
+                    pending.extend(router.on_action_failed(output, failed, self._now()))
             elif isinstance(output, Event):
                 watch = self._conflicts.hold if router.state is State.MASTER else self._conflicts.drop
                 watch(settings.name, settings.bound_addresses)
-        held = settings.bound_addresses if router.holds_addresses else ()
-        self.leases.hold(settings.name, held, settings.lease, now)
-        self._last_words[settings.name] = _LastWords(router.state, now)
-        self._last_number = self._numbers.last
 
     def _carry_out(self, router: VirtualRouter, action: Action) -> int:
         """Its errno; 0: done."""
@@ -388,16 +425,13 @@ class Director:
         if isinstance(action, AddAddresses | RenewAddresses):
             if kernel.bind_errno:
                 return kernel.bind_errno
-            kernel.bound.update(action.addresses)
             kernel.writes += isinstance(action, AddAddresses)
-            self._lend(action.addresses, settings.lease)
+            kernel.bind(action.addresses, settings.lease, self._now())
         elif isinstance(action, RemoveAddresses):
             if kernel.unbind_errno:
                 return kernel.unbind_errno
-            kernel.bound.difference_update(action.addresses)
-            for prefix in action.addresses:
-                kernel.leases.pop(prefix, None)
             kernel.writes += 1
+            kernel.unbind(action.addresses)
         elif isinstance(action, Announce):
             self.announcer.announce(
                 router=settings.name,
@@ -405,7 +439,7 @@ class Director:
                 addresses=tuple(prefix.ip for prefix in action.addresses),
                 rounds=action.rounds,
                 garp=settings.garp,
-                now=self._world.now,
+                now=self._now(),
                 again=action.again,
             )
         elif isinstance(action, StopAnnouncing):
@@ -414,104 +448,23 @@ class Director:
             )
         return 0
 
-    def _lend(self, addresses: tuple[Prefix, ...], lease: int) -> None:
-        """Bind for so long; 0: for ever."""
-        kernel = self.kernel
-        if not lease:
-            for prefix in addresses:
-                kernel.leases.pop(prefix, None)
-            return
-        is_first = not kernel.leases
-        over = Instant(self._world.now + lease)
-        kernel.leases.update(dict.fromkeys(addresses, over))
-        if is_first:
-            self._world.at(over, lambda: self._lapse(kernel))
-
-    def _lapse(self, kernel: Kernel) -> None:
-        """The kernel removes what has not been renewed, and looks again when the next lease may be over."""
-        now = self._world.now
-        over = [prefix for prefix, end in kernel.leases.items() if end <= now]
-        for prefix in over:
-            kernel.bound.discard(prefix)
-            del kernel.leases[prefix]
-        if kernel.leases:
-            self._world.at(min(kernel.leases.values()), lambda: self._lapse(kernel))
-        if over and kernel is self.kernel:
-            self._look_at_the_kernel()
-
     def _send(self, router: VirtualRouter, priority: int) -> int:
-        settings = router.settings
-        errno = self.kernel.send_errno or (0 if self.link_up else 100)  # ENETDOWN
-        if errno and self._beside is None:
+        errno = self.kernel.send_errno or (0 if self.link_up else ENETDOWN)
+        if errno and not self._can_send_without_link:
             return errno
-        group: Address = GROUP_IPV4 if settings.family == 4 else GROUP_IPV6
-        seals = settings.authentication is not Authentication.NONE
-        number = self._numbers.next(self._world.now) if seals else 0
-        for destination in settings.unicast_peers or (group,):
-            key = (settings.name, priority, router.promised_interval, destination)
-            datagram = self._said.get(key)
-            if datagram is None:
-                payload = encode_advertisement(
-                    router.advertisement(priority),
-                    source=self.address,
-                    destination=destination,
-                    checksum=settings.checksum,
-                )
-                datagram = self._said[key] = Datagram(self.address, destination, TTL, payload)
-            sealed = self._sealed(datagram, number) if seals else datagram
-            if not errno:
-                self._network.send(self.name, sealed)
-            if self._beside is not None:
-                self._beside.send(self.name, sealed)
+        number = self._numbers.next(self._now()) if authenticates(router) else 0
+        self._speaker.say(router, priority, number=number, only_beside=bool(errno))
         return errno
 
-    def _sealed(self, datagram: Datagram, number: int) -> Datagram:
-        assert self._keys is not None, "the endpoint asks for them"
-        source, destination = datagram.source, datagram.destination
-        payload = self._keys.seal(datagram.payload, number, source=source, destination=destination)
-        return replace(datagram, payload=payload)
+    # Making
+
+    def _listen(self, interface: str) -> Endpoint:
+        endpoint = Endpoint(interface=interface, family=self.settings[0].family, guard=self._numbers)
+        endpoint.own_addresses = frozenset({self.address})
+        for settings in self.settings:
+            endpoint.put(replace(settings, interface=interface), self._keys)
+        return endpoint
 
     def _guard_of(self, last: int) -> ReplayGuard:
-        now = self._world.now
+        now = self._now()
         return ReplayGuard(wall=_EPOCH + now // MICROSECOND + self.wall_error, now=now, last=last)
-
-
-def mac_of(node: str) -> bytes:
-    """A hardware address that is different for every node."""
-    return b"\x02" + node.encode()[:5].rjust(5, b"\0")
-
-
-def _claim_packet(claim: Claim) -> ArpPacket | NeighborAdvertisement:
-    mac = mac_of(claim.node)
-    if claim.address.version == 4:
-        return ArpPacket(
-            operation=1,
-            sender_mac=mac,
-            sender_address=claim.address,
-            target_mac=bytes(6),
-            target_address=claim.address,
-        )
-    return NeighborAdvertisement(target=claim.address, router=True, solicited=False, override=True, mac=mac)
-
-
-def line(now: Instant, node: str, output: Output) -> str:
-    """One line of a transcript: ``3.609 b became_master reason=master_down after=3.609s``."""
-    parts = [f"{to_seconds(now):.3f}", node, _snake(type(output).__name__)]
-    for each in fields(output):  # type: ignore[arg-type]  # every output is a dataclass
-        value = getattr(output, each.name)
-        if each.name == "router" or (each.name == "again" and not value):
-            continue
-        if each.name in ("after", "again", "late", "lease", "advert_interval"):
-            value = f"{to_seconds(value):g}s"
-        elif isinstance(value, tuple):
-            value = ",".join(map(str, value)) or "none"
-        elif isinstance(value, bytes):
-            value = value.hex(":")
-        elif isinstance(value, str) and (" " in value or not value):
-            value = f'"{value}"'
-        parts.append(f"{each.name}={value}")
-    return " ".join(parts)
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

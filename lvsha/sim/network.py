@@ -36,6 +36,8 @@ class Claim:
 
 
 Frame = Datagram | Claim
+Receive = Callable[[Frame], None]
+Route = list[tuple[str, Receive]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +66,23 @@ class Network:
         """Hears every datagram that is sent."""
         self._world = world
         self._dice = dice
-        self._nodes: dict[str, Callable[[Frame], None]] = {}
+        self._nodes: dict[str, Receive] = {}
         self._addresses: dict[Address, str] = {}
 
-    def attach(self, node: str, address: Address, receive: Callable[[Frame], None]) -> None:
+    def attach(self, node: str, address: Address, receive: Receive) -> None:
         self._nodes[node] = receive
         self._addresses[address] = node
+
+    @property
+    def attached(self) -> int:
+        """How many there are on it."""
+        return len(self._nodes)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whatever is sent arrives, or does not, as if there were no chance."""
+        weather = self.weather
+        return not (weather.loss or weather.duplication or weather.delay_most > weather.delay_least)
 
     def cut(self, source: str, destination: str) -> None:
         """Nothing passes any more from ``source`` to ``destination``; the other way it does."""
@@ -94,29 +107,43 @@ class Network:
         """Whole, and losing nothing."""
         return not self.cuts and self.weather.loss == 0
 
+    def route(self, node: str, destination: Address) -> Route:
+        """To whom goes what ``node`` sends there: the one whose address it is, or everybody else."""
+        only = self._addresses.get(destination)
+        return [
+            (other, receive)
+            for other, receive in self._nodes.items()
+            if other != node and only in (None, other)
+        ]
+
     def send(self, node: str, frame: Frame) -> None:
         """To the others, or to the one whose address it is for."""
+        if isinstance(frame, Datagram):
+            self.post(node, frame, self.route(node, frame.destination))
+            return
         self.carried += 1
-        if self.tap is not None and isinstance(frame, Datagram):
-            self.tap(frame)
-        only = self._addresses.get(frame.destination) if isinstance(frame, Datagram) else None
         for other, receive in self._nodes.items():
-            if other != node and only in (None, other):
-                self._carry(node, other, lambda receive=receive: receive(frame))  # type: ignore[misc]
-        if isinstance(frame, Claim):
-            self._carry(node, GATEWAY, lambda: self.beliefs.__setitem__(frame.address, frame.node))
+            if other != node:
+                self._carry(node, other, receive, frame)
+        self._carry(node, GATEWAY, self._believe, frame)
+
+    def post(self, node: str, frame: Datagram, route: Route) -> None:
+        """Send along a ``route`` of ``frame``'s destination, while nobody is attached."""
+        self.carried += 1
+        if self.tap is not None:
+            self.tap(frame)
+        for other, receive in route:
+            self._carry(node, other, receive, frame)
 
     def forge(self, frame: Datagram) -> None:
         """Somebody else's frame reaches everybody whom it is for; nobody but its source knows that it is not
         the source's."""
-        only = self._addresses.get(frame.destination)
         source = self._addresses.get(frame.source)
-        for other, receive in self._nodes.items():
-            if only in (None, other) and other != source:
-                self._world.at(self._world.now, lambda receive=receive: receive(frame))  # type: ignore[misc]
+        for _, receive in self.route(source or "", frame.destination):
+            self._world.at(self._world.now, receive, frame)
 
-    def _carry(self, source: str, destination: str, arrive: Callable[[], None]) -> None:
-        if (source, destination) in self.cuts:
+    def _carry(self, source: str, destination: str, receive: Receive, frame: Frame) -> None:
+        if self.cuts and (source, destination) in self.cuts:
             return
         weather = self.weather
         if weather.loss and self._dice.random() < weather.loss:
@@ -125,4 +152,9 @@ class Network:
         for _ in range(copies):
             spread = weather.delay_most - weather.delay_least
             delay = weather.delay_least + (self._dice.randrange(spread + 1) if spread else 0)
-            self._world.at(Instant(self._world.now + delay), arrive)
+            self._world.at(Instant(self._world.now + delay), receive, frame)
+
+    def _believe(self, frame: Frame) -> None:
+        """The gateway hears a claim."""
+        if isinstance(frame, Claim):
+            self.beliefs[frame.address] = frame.node

@@ -29,7 +29,8 @@ from lvsha.core.addr import Address
 from lvsha.core.errors import LvshaError
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, to_seconds
 from lvsha.core.machine import Output
-from lvsha.sim.director import Director, line
+from lvsha.sim.director import Director
+from lvsha.sim.lines import line
 from lvsha.sim.network import CALM, GATEWAY, Network, Weather
 from lvsha.sim.world import World
 from lvsha.vrrp.outputs import RenewAddresses, SendAdvertisement

@@ -50,6 +50,9 @@ class Announcer:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, Address], _Entry] = {}
         self._queue: list[tuple[Instant, int, tuple[str, Address]]] = []
+        self._first: Instant | None = None
+        """When the first of them is due, while ``_is_known``: it is asked for after every packet."""
+        self._is_known = True
         self._tickets = 0
         self._not_before = Instant(0)
 
@@ -83,6 +86,7 @@ class Announcer:
 
     def stop(self, *, router: str, addresses: tuple[Address, ...]) -> None:
         """Forget these, at once."""
+        self._is_known = False
         for address in addresses:
             self._entries.pop((router, address), None)
         if len(self._queue) > 2 * len(self._entries) + 64:
@@ -92,17 +96,19 @@ class Announcer:
 
     @property
     def deadline(self) -> Instant | None:
-        while self._queue and not self._is_live(self._queue[0]):
-            heapq.heappop(self._queue)
-        if not self._queue:
-            return None
-        return max(self._queue[0][0], self._not_before)
+        if not self._is_known:
+            while self._queue and not self._is_live(self._queue[0]):
+                heapq.heappop(self._queue)
+            self._first = max(self._queue[0][0], self._not_before) if self._queue else None
+            self._is_known = True
+        return self._first
 
     def on_deadline(self, now: Instant) -> list[Output]:
         """One burst of what is due."""
         outputs: list[Output] = []
         if now < self._not_before:
             return outputs
+        self._is_known = False
         while self._queue and self._queue[0][0] <= now:
             if not self._is_live(self._queue[0]):
                 heapq.heappop(self._queue)
@@ -130,6 +136,7 @@ class Announcer:
         return outputs
 
     def _put(self, key: tuple[str, Address], entry: _Entry) -> None:
+        self._is_known = False
         self._tickets += 1
         entry.ticket = self._tickets
         self._entries[key] = entry

@@ -21,7 +21,7 @@ def told(life: Life) -> str:
 def test_random_lives_keep_the_invariants() -> None:
     takeovers = 0
     for seed in range(SEEDS):
-        life = live(seed)
+        life = live(seed, quiet=0)
         takeovers += life.takeovers
         assert not life.broken, told(life)
 

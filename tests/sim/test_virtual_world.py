@@ -50,7 +50,7 @@ def test_what_is_due_at_once_comes_in_the_order_it_was_asked_for() -> None:
     world = World()
     seen: list[str] = []
     for name in "abc":
-        world.at(Instant(5), lambda name=name: seen.append(name))  # type: ignore[misc]
+        world.at(Instant(5), lambda name=name: seen.append(name))
     world.advance(5)
 
     assert seen == ["a", "b", "c"]
