@@ -16,7 +16,7 @@ def silence(beats: dict[str, Any], fault_at: int) -> dict[str, Any]:
     for index, flow in enumerate(beats["flows"]):
         longest = silences(flow["echoes"], fault_at, end)[0]
         if index == 0:
-            quiet = silences(flow["echoes"], flow["echoes"][0], fault_at)
+            quiet = silences(flow["echoes"], min(flow["echoes"][0], fault_at), fault_at)
             found["longest_silence_ms"] = milliseconds(_length(longest))
             found["silence_began_ms"] = milliseconds(longest.start - fault_at)
             found["longest_silence_before_ms"] = milliseconds(_length(quiet[0]))

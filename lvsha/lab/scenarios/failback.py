@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._reboot import come_back, die
-from lvsha.lab.scenarios._takeover import connect, judge
+from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
 from lvsha.lab.stage import Stage, now
 from lvsha.lab.timeline import milliseconds
 
@@ -41,7 +41,7 @@ def play(stage: Stage) -> Outcome:
     stage.forget_fault()
     stage.mark_fault("lb1 dies again")
     stage.crash("lb1")
-    stage.settle()
+    await_takeover(stage, "lb2")
 
     outcome = judge(stage, new_master="lb2")
     return replace(

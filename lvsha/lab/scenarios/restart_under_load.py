@@ -10,7 +10,7 @@ from lvsha.lab.stage import Stage
 
 SUMMARY = "the master's workers die under load and are back at once; is a packet lost, is anything written?"
 
-DEFAULTS = {"vips": 100}
+DEFAULTS = {"vips": 100, "crowd": 1000}
 
 
 def play(stage: Stage) -> Outcome:

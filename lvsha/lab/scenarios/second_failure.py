@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lvsha.lab.scenario import Outcome
 from lvsha.lab.scenarios._reboot import come_back, die, other
-from lvsha.lab.scenarios._takeover import connect, judge
+from lvsha.lab.scenarios._takeover import await_takeover, connect, judge
 from lvsha.lab.stage import Stage
 
 SUMMARY = "the master dies and boots again; then the other one dies"
@@ -35,7 +35,7 @@ def play(stage: Stage) -> Outcome:
     stage.forget_fault()
     stage.mark_fault(f"{holder} dies as well, {PAUSE_S:g} s after lb1 is back")
     stage.crash(holder)
-    stage.settle()
+    await_takeover(stage, other(holder))
 
     outcome = judge(stage, new_master=other(holder))
     return replace(outcome, extras=outcome.extras | {"survived_first_failure": between["survived"]})
