@@ -152,7 +152,8 @@ class QuorumLost(Event):
 def target_weight(member: PoolMember, state: MemberState) -> int:
     """The weight of a member that is up and has finished its slow start."""
     weight = member.weight if state.check_weight is None else state.check_weight
-    weight = min(max(weight, 0), MAXIMUM_WEIGHT)
+    if not 0 <= weight <= MAXIMUM_WEIGHT:
+        weight = 0 if weight < 0 else MAXIMUM_WEIGHT
     if state.check_percent is None or weight == 0:
         return weight
     percent = min(max(state.check_percent, 0), 100)
@@ -162,12 +163,13 @@ def target_weight(member: PoolMember, state: MemberState) -> int:
 
 def _alive(settings: PoolSettings, states: Mapping[str, MemberState]) -> tuple[int, int]:
     """Weight and number of the members that serve by right."""
-    weights = [
-        target_weight(member, states[member.name])
-        for member in settings.members
-        if states[member.name].up and not states[member.name].is_drained
-    ]
-    return sum(weights), sum(1 for weight in weights if weight > 0)
+    weight = servers = 0
+    for member in settings.members:
+        state = states[member.name]
+        if state.up and not state.is_drained and (each := target_weight(member, state)):
+            weight += each
+            servers += 1
+    return weight, servers
 
 
 def _thresholds(settings: PoolSettings) -> tuple[int, int]:
