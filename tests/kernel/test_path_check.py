@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from socket import create_server
 
 import pytest
 
-from lvsha.lab.netns import Namespace, ip_batch
+from lvsha.config.path_slots import FIRST_MARK, FIRST_PORT, PORTS_EACH, SLOTS
+from lvsha.core.addr import endpoint_text
+from lvsha.lab.netns import Namespace, ip_batch, run
+from lvsha.lab.topology import PORT
+from tests.kernel.director_rig import Rig, running_pair
 
 pytestmark = pytest.mark.kernel
 
@@ -93,3 +97,77 @@ def test_a_realserver_that_cannot_be_reached_by_its_path_is_seen(hosts: dict[str
             found.append((method, is_master, accept_local, has_address, said))
 
     assert found == list(CASES)
+
+
+def through_path(text: str) -> str:
+    assert 'type = "tcp", ' in text
+    return text.replace('type = "tcp", ', 'type = "tcp", through = "path", ')
+
+
+def are_up(rig: Rig, node: str, wanted: set[str]) -> Callable[[], bool]:
+    """Whether these are the realservers that a director's checks find up."""
+
+    def ask() -> bool:
+        checks = json.loads(rig.command("status", "--checks", "--json", node=node))["checks"]
+        followers = [each["followers"] for each in checks if each["state"] == "up"]
+        return {place.rpartition("/")[2] for places in followers for place in places} == wanted
+
+    return ask
+
+
+def marked_services(rig: Rig, node: str) -> int:
+    with rig.namespace(node).entered():
+        return sum(line.startswith("FWM") for line in run(["ipvsadm", "-Ln"]).splitlines())
+
+
+def accepts_local(rig: Rig, node: str) -> str:
+    with rig.namespace(node).entered():
+        return Path("/proc/sys/net/ipv4/conf/eth0/accept_local").read_text().strip()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("family", [4, 6])
+def test_one_key_takes_a_check_through_the_path(tmp_path: Path, family: int) -> None:
+    """On the MASTER, which has the address itself, and on the BACKUP alike."""
+    with running_pair(tmp_path, through_path, family=family) as rig:
+        topology = rig.stage.topology
+        names = {
+            name: endpoint_text(topology.realserver_address(name), PORT) for name in topology.realservers
+        }
+        everybody = set(names.values())
+        for node in ("lb1", "lb2"):
+            rig.until(are_up(rig, node, everybody), f"all up on {node}", within=30)
+            assert marked_services(rig, node) == len(names)
+        if family == 4:
+            assert (accepts_local(rig, "lb1"), accepts_local(rig, "lb2")) == ("1", "1")
+
+        # Its own address answers as before, and the path ends nowhere.
+        name = next(iter(names))
+        length = 32 if family == 4 else 128
+        place = f"address {{}} {rig.stage.vip}/{length} dev lo"
+        topology.realservers[name].batch([place.format("del")])
+        for node in ("lb1", "lb2"):
+            rig.until(are_up(rig, node, everybody - {names[name]}), f"{name} down on {node}", within=30)
+        topology.realservers[name].batch([place.format("add") + (" nodad" if family == 6 else "")])
+        rig.until(are_up(rig, "lb1", everybody), "all up again", within=30)
+
+        # A source port belongs to one realserver: no remembered connection can lead a probe astray.
+        with rig.namespace("lb1").entered():
+            rows = [line.split() for line in run(["ipvsadm", "-Lnc"]).splitlines()]
+        owners: dict[int, set[str]] = {}
+        for row in rows:
+            if row and row[0] == "TCP":
+                source, there = row[3].rpartition(":"), row[5].rpartition(":")
+                if FIRST_PORT <= int(source[2]) < FIRST_PORT + SLOTS * PORTS_EACH:
+                    slot = (int(source[2]) - FIRST_PORT) // PORTS_EACH
+                    owners.setdefault(slot, set()).add(there[0].strip("[]"))
+        assert len(owners) == len(names)
+        assert all(len(each) == 1 for each in owners.values())
+        with rig.namespace("lb1").entered():
+            shown = run(["ipvsadm", "-Ln"])
+        assert all(f"FWM  {FIRST_MARK + slot} " in shown for slot in owners)
+
+        # Without the key nothing of it stays.
+        rig.reloaded(lambda text: text)
+        rig.until(lambda: marked_services(rig, "lb1") == 0, "no firewall mark left", within=20)
+        assert accepts_local(rig, "lb1") == "0"
