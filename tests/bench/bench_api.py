@@ -8,6 +8,7 @@ makes it; the kernel's table is pretended.
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -188,6 +189,28 @@ async def _listen(path: str, clients: int, events: int) -> dict[str, Any]:
     return {"complete": sum(count == events for count in counts), "p99_ms": late[len(late) * 99 // 100]}
 
 
+async def _dawdle(path: str, clients: int, duration_s: float) -> dict[str, Any]:
+    """A third sends its head a byte a second, a third never its body, a third reads no answer."""
+    head = b"GET /v1/status HTTP/1.1\r\nHost: lvsha\r\nX-Slow: "
+    promised = b"POST /v1/drain HTTP/1.1\r\nHost: lvsha\r\nContent-Length: 4000000\r\n\r\n{"
+    unread = b"GET /metrics HTTP/1.1\r\nHost: lvsha\r\n\r\n"
+    writers = []
+    for number in range(clients):
+        _, writer = await asyncio.open_unix_connection(path, limit=1)
+        writer.write((head, promised, unread)[number % 3])
+        writers.append(writer)
+    print("open", flush=True)
+    end = time.monotonic() + duration_s
+    while time.monotonic() < end:
+        await asyncio.sleep(1)
+        for writer in writers[::3]:
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"x")
+    for writer in writers:
+        writer.transport.abort()
+    return {"clients": clients}
+
+
 # --- this process ---------------------------------------------------------------------------------
 
 
@@ -286,6 +309,13 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         found = await answer_of(process)
         return {"clients": arguments.listeners, "events": 100, **found, "dropped": events.dropped}
 
+    async def dawdlers() -> dict[str, Any]:
+        process = await child("dawdle", path, str(arguments.dawdlers), "10")
+        assert process.stdout is not None
+        await process.stdout.readline()
+        found = await gets("/livez", 100, 0.05)
+        return {**found, **await answer_of(process)}
+
     async def nothing() -> dict[str, Any]:
         await asyncio.sleep(2)
         return {}
@@ -294,6 +324,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     await during("status", lambda: gets("/v1/status", 200, 0.05))
     await during("metrics", lambda: gets("/metrics", 20, 0.5))
     await during("listeners", listeners)
+    await during("dawdlers", dawdlers)
     await during("malformed", fuzz)
     await during("after", lambda: gets("/livez", 100, 0.0))
     results["rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -328,7 +359,7 @@ async def command_line() -> dict[str, Any]:
 
 def page(results: dict[str, Any]) -> str:
     cli, status, metrics = results["cli"], results["status"], results["metrics"]
-    listeners, malformed_ = results["listeners"], results["malformed"]
+    listeners, slow, malformed_ = results["listeners"], results["dawdlers"], results["malformed"]
     codes = ", ".join(f"{count:,} × {code}" for code, count in sorted(malformed_["codes"].items()))
     rows = [
         ("`lvsha --help`, wall time, median of 11", f"{cli['help']['median_ms']} ms", "150 ms"),
@@ -358,6 +389,12 @@ def page(results: dict[str, Any]) -> str:
         ),
         ("event to listener, p99", f"{listeners['p99_ms']:.0f} ms", "300 ms"),
         ("longest pause of the loop meanwhile", f"{listeners['loop']['worst_ms']} ms", "20 ms"),
+        (
+            f"{slow['clients']:,} clients that send or read slowly: /livez beside them, p99",
+            f"{slow['p99_ms']} ms",
+            "served",
+        ),
+        ("longest pause of the loop meanwhile", f"{slow['loop']['worst_ms']} ms", "20 ms"),
         (f"{malformed_['requests']:,} malformed requests", codes, "refused"),
         ("longest pause of the loop meanwhile", f"{malformed_['loop']['worst_ms']} ms", "20 ms"),
         ("longest pause of the idle loop, for comparison", f"{results['idle']['loop']['worst_ms']} ms", ""),
@@ -388,6 +425,7 @@ def main() -> int:
     parser.add_argument("--realservers", type=int, default=10_000)
     parser.add_argument("--malformed", type=int, default=100_000)
     parser.add_argument("--listeners", type=int, default=1_000)
+    parser.add_argument("--dawdlers", type=int, default=300)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", action="store_true", help=f"write {PAGE}")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
@@ -400,6 +438,8 @@ def main() -> int:
             print(json.dumps(client_get(path, rest[0], int(rest[1]), float(rest[2]))))
         elif kind == "fuzz":
             print(json.dumps(client_fuzz(path, int(rest[0]), int(rest[1]))))
+        elif kind == "dawdle":
+            print(json.dumps(asyncio.run(_dawdle(path, int(rest[0]), float(rest[1])))))
         else:
             print(json.dumps(asyncio.run(_listen(path, int(rest[0]), int(rest[1])))))
         return 0
