@@ -21,13 +21,14 @@ from lvsha.lab import echo, probe, results, tables, watch
 from lvsha.lab.errors import LabError
 from lvsha.lab.fill import fill_table
 from lvsha.lab.helper import Helper
+from lvsha.lab.passage import Passages
 from lvsha.lab.peers.base import Peer
 from lvsha.lab.peers.keepalived import Keepalived
 from lvsha.lab.peers.lvsha import Lvsha
 from lvsha.lab.settings import DirectorKind, RunSettings
 from lvsha.lab.story import Story
 from lvsha.lab.timeline import Timeline
-from lvsha.lab.topology import DIRECTORS, PORT, Topology
+from lvsha.lab.topology import DIRECTORS, PORT, Method, Topology
 
 HEARTBEAT_MS = 2.0
 LAST_VIP_HEARTBEAT_MS = 10.0
@@ -67,6 +68,7 @@ class Stage:
         self.last_connection_at: int | None = None
         self._helpers: dict[str, Helper] = {}
         self._capture: subprocess.Popen[bytes] | None = None
+        self._passages: Passages | None = None
         self._heartbeat_on = False
         self.beats: dict[str, Any] | None = None
         """The heartbeat's report, once it has been stopped."""
@@ -239,8 +241,14 @@ class Stage:
         client.send({"do": "forget_dead"})
         return int(client.receive(10.0)["forgotten"])
 
-    def start_heartbeat(self, *, avoid: str = "") -> None:
-        """Begin to measure silence; not on a flow of realserver ``avoid``."""
+    def start_heartbeat(self, *, avoid: str = "", on_the_wire: bool = False) -> None:
+        """Begin to measure silence; not on a flow of realserver ``avoid``.
+
+        ``on_the_wire``: follow the beats through the directors as well, in direct routing.
+        """
+        if on_the_wire and self.settings.method is Method.DR and shutil.which("tcpdump"):
+            path = self.folder / "beats.pcap"
+            self._passages = Passages("br0", self.topology.client_address(), path)
         client = self._helpers["heartbeat"]
         first, *last = [str(address) for address in self.peer.served]
         flows = [[first, HEARTBEAT_MS], *([address, LAST_VIP_HEARTBEAT_MS] for address in last)]
@@ -392,7 +400,10 @@ class Stage:
         """See ``results.silence``; once the heartbeat was stopped."""
         assert self.beats is not None
         assert self.fault_at is not None
-        return results.silence(self.beats, self.fault_at)
+        found = results.silence(self.beats, self.fault_at)
+        if self._passages is not None:
+            found |= self._passages.delays(self.fault_at, int(self.beats["at"]))
+        return found
 
     def holders(self) -> dict[str, Any]:
         """See ``results.holders``."""
@@ -422,5 +433,7 @@ class Stage:
         for helper in self._helpers.values():
             helper.kill()
         self._helpers.clear()
+        if self._passages is not None:
+            self._passages.stop()
         self.stop_capture()
         self.topology.remove()

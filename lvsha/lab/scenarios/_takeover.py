@@ -11,10 +11,10 @@ TAKEOVER_LIMIT_S = 10.0
 AFTERMATH_S = 1.0
 
 
-def connect(stage: Stage, *, avoid: str = "") -> None:
+def connect(stage: Stage, *, avoid: str = "", on_the_wire: bool = False) -> None:
     """Open the connections, then start the heartbeat (not on realserver ``avoid``)."""
     answer = stage.open_connections()
-    stage.start_heartbeat(avoid=avoid)
+    stage.start_heartbeat(avoid=avoid, on_the_wire=on_the_wire)
     spread = ", ".join(f"{count} on {name}" for name, count in sorted(answer["servers"].items()))
     kind = stage.settings.protocol.upper()
     stage.story.say(f"the client has {answer['opened']} {kind} connections to {stage.vip}: {spread}")

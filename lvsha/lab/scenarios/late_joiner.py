@@ -26,12 +26,12 @@ def play(stage: Stage) -> Outcome:
     began = now()
     stage.start_director("lb2")
     met_at = _meets(stage)
-    stage.wait_until_ready("lb2")
     joined: dict[str, float | None] = {"in_sync_ms": None, "in_sync_after_join_ms": None}
     if stage.peer.name == "lvsha" and stage.settings.transport == "relay":
         at = stage.wait("lb2 has lb1's connections", lambda: stage.peer.knows_connections("lb2"), node="lb2")
         joined["in_sync_ms"] = milliseconds(at - began)
         joined["in_sync_after_join_ms"] = milliseconds(at - max(began, met_at))
+    stage.wait_until_ready("lb2")
     stage.story.say("lb2 has joined as BACKUP")
     stage.wait_for_the_moment()
     stage.mark_fault("lb1 crashes: its cables are pulled")

@@ -9,7 +9,7 @@ SUMMARY = "the master director is stopped with SIGTERM; who notices?"
 
 def play(stage: Stage) -> Outcome:
     stage.start_pair()
-    connect(stage)
+    connect(stage, on_the_wire=True)
     stage.wait_for_the_moment()
 
     stage.mark_fault("lb1 is told to stop (SIGTERM)")

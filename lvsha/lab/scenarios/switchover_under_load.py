@@ -25,7 +25,7 @@ def play(stage: Stage) -> Outcome:
         stage.open_connections(count, rounds=1)
     stage.story.say(f"{settings.idle} connections are open, after {(now() - began) / SECOND:.0f} s")
     _until_told(stage)
-    stage.start_heartbeat()
+    stage.start_heartbeat(on_the_wire=True)
     stage.start_load(settings.rate)
     stage.pump(2.0)
 
