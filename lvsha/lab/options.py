@@ -97,6 +97,13 @@ OPTIONS = (
         parse=positive,
         help="virtual addresses; the first and the last have services",
     ),
+    Option(
+        name="crowd",
+        field="crowd",
+        metavar="N",
+        parse=positive,
+        help="realservers more, unchecked, in a service of every virtual address",
+    ),
     Option(name="method", field="method", metavar="M", choices=("dr", "nat", "tun"), help="dr, nat or tun"),
     Option(name="family", field="family", metavar="F", parse=int, choices=(4, 6), help="4 or 6"),
     Option(

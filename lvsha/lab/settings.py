@@ -37,6 +37,8 @@ class RunSettings:
     advert_s: float = 0.1
     """Both kinds of director speak VRRPv3 at this interval."""
     vips: int = 1
+    crowd: int = 0
+    """Realservers that nobody checks or uses, spread over a service more of each virtual address."""
     method: Method = Method.DR
     family: int = 4
     crash_after_s: float = 1.0

@@ -57,6 +57,19 @@ def test_keepalived_is_given_every_address_and_every_realserver(
     assert ("maxlen 64" in text) is (settings.sync_maxlen == 64)
 
 
+def test_a_crowd_is_spread_over_all_addresses_for_either(tmp_path: Path) -> None:
+    settings = RunSettings(scenario="restart-under-load", vips=100, crowd=1000)
+    topology = Topology(settings.topology)
+
+    loaded = loads(Lvsha(topology, settings, tmp_path).config("lb1"), "lab", "lb1")
+    text = Keepalived(topology, settings, tmp_path).config("lb1")
+
+    crowds = [service for service in loaded.services if len(service.realservers) == 10]
+    assert len(crowds) == 100
+    assert text.count("real_server 198.18.") == 1000
+    assert len({line for line in text.splitlines() if "real_server 198.18." in line}) == 1000
+
+
 def test_a_marked_run_has_a_persistent_service_for_the_mark_of_each_address(tmp_path: Path) -> None:
     topology = Topology(MARKED.topology)
     first, second = topology.service_addresses

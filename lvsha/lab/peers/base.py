@@ -13,6 +13,8 @@ from lvsha.lab.errors import LabError
 from lvsha.lab.settings import Process, RunSettings
 from lvsha.lab.topology import Topology
 
+CROWD_PORT = 9090
+"""Of the services of ``Peer.crowd``."""
 PERSISTENCE_S = 120
 """Where services are persistent."""
 
@@ -39,6 +41,14 @@ class Peer(ABC):
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)
+
+    def crowd(self) -> list[tuple[str, list[str]]]:
+        """Virtual addresses, and the realservers of a service there that nobody checks or uses."""
+        vips = [str(vip.ip) for vip in self.topology.vips]
+        members: dict[str, list[str]] = {vip: [] for vip in vips}
+        for number in range(self.settings.crowd):
+            members[vips[number % len(vips)]].append(f"198.18.{number // 250}.{1 + number % 250}")
+        return [(vip, listed) for vip, listed in members.items() if listed]
 
     @abstractmethod
     def command(self, node: str) -> list[str]:

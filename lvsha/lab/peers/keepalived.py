@@ -1,6 +1,6 @@
 """keepalived as its users run it: VRRPv3, a sync daemon tied to the instance, TCP checks, weight 0."""
 
-from lvsha.lab.peers.base import PERSISTENCE_S, Peer
+from lvsha.lab.peers.base import CROWD_PORT, PERSISTENCE_S, Peer
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
 
@@ -53,6 +53,10 @@ class Keepalived(Peer):
                 blocks.append(self._service(f"fwmark {marks[address]}", f"TCP{family}", port=0))
             else:
                 blocks += [self._service(f"{address} {PORT}", protocol) for protocol in ("TCP", "UDP")]
+        for vip, members in self.crowd():
+            listed = "\n".join(f"  real_server {member} {CROWD_PORT} {{\n  }}" for member in members)
+            kind = f"  lb_algo rr\n  lb_kind {settings.method.upper()}\n  protocol TCP"
+            blocks.append(f"virtual_server {vip} {CROWD_PORT} {{\n{kind}\n{listed}\n}}\n")
         return "\n".join(blocks)
 
     def _instance(

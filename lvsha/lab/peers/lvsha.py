@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from lvsha.lab.netns import run
-from lvsha.lab.peers.base import PERSISTENCE_S, Peer
+from lvsha.lab.peers.base import CROWD_PORT, PERSISTENCE_S, Peer
 from lvsha.lab.peers.keepalived import INSIDE_VRID, PRIORITIES, SYNCID, VRID
 from lvsha.lab.settings import Process
 from lvsha.lab.topology import PORT
@@ -51,6 +51,9 @@ class Lvsha(Peer):
             if address in marks:
                 key = [f"fwmark = {marks[address]}", f"family = {address.version}"]
             lines += self._service(key)
+        for vip, members in self.crowd():
+            lines += ["", "[[service]]", f'address = "{vip}:{CROWD_PORT}"', f'method = "{settings.method}"']
+            lines.append(f"realservers = {json.dumps(members)}")
         lines += ["", "[sync]", 'interface = "eth0"', f"syncid = {SYNCID}"]
         if settings.sync_maxlen:
             lines.append(f"maxlen = {settings.sync_maxlen}")
