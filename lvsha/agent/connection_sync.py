@@ -20,14 +20,12 @@ from typing import Any
 
 from lvsha.agent.injection import Injection
 from lvsha.agent.journal import Journal
-from lvsha.core.addr import endpoint_text
+from lvsha.agent.relay_status import coverage_status, describe
+from lvsha.agent.seeding import seed
 from lvsha.core.errors import ConfigErrors, KernelError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, earliest, to_seconds
 from lvsha.core.machine import Event, Output
-from lvsha.director.coverage import by_service
 from lvsha.director.gate import Gate, GateClosed, GateOpened
-from lvsha.director.rebuild import rebuilder
-from lvsha.io.conn_rows import table_rows
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.private_link import PRIVATE_INTERFACE
 from lvsha.io.reactor import monotonic
@@ -36,14 +34,12 @@ from lvsha.io.relay_keys import read_keyring
 from lvsha.io.relay_socket import RelaySocket
 from lvsha.io.sync_capture import SyncCapture
 from lvsha.ipvs.model import ServiceKey, Table
-from lvsha.sync.conn_entry import vaddr_of, with_timeout
-from lvsha.sync.conn_table import TableRow
-from lvsha.sync.mirror import Mirror, is_nudge
+from lvsha.sync.conn_entry import vaddr_of
+from lvsha.sync.mirror import Mirror
 from lvsha.sync.relay import Relay
 from lvsha.sync.relay_outputs import (
     BarrierReached,
     Direction,
-    Install,
     InstallEntries,
     PeerLost,
     PeerTalks,
@@ -57,10 +53,6 @@ from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.resync import BULK_MAXLEN, MAXLEN, Installer, Token
 from lvsha.sync.settings import SyncSettings, Transport
 from lvsha.sync.store import Held, Store
-from lvsha.wire.ipvs_sync.message import decode_message
-from lvsha.wire.ipvs_sync.names import protocol_name
-from lvsha.wire.ipvs_sync.records import SyncConn
-from lvsha.wire.ipvs_sync.v1 import assemble, encode_entry
 from lvsha.wire.relay import Readiness
 from lvsha.wire.relay_talk import Word
 
@@ -68,12 +60,6 @@ _WATCH_S = 1.0
 _BUSY = SECOND
 _BUSY_NUDGE = 10 * MILLISECOND
 """On the private interface a nudge costs no wire, only the sixteen packets."""
-_SEED_READS = 5
-_SEED_AT_ONCE = 1_000
-"""Rows taken from the table between two looks at everything else."""
-_LOST_MOST = 10_000
-"""Connections that would be lost now: so many are counted by service, 30 ms at the most."""
-_LOST_SHOWN = 20
 _GARBAGE = 50_000
 """Objects made before the collector looks for garbage: rows are no garbage, and looking at those of a resync
 again and again took a fifth of its time."""
@@ -81,18 +67,6 @@ _READS_AT_ONCE = 8
 """Batches of captured messages between two looks at everything else."""
 
 Status = dict[str, Any]
-
-
-def _read_table(rebuild: Callable[[TableRow], SyncConn | None]) -> list[tuple[bytes, int]]:
-    """The kernel's connections as entries, and what is left of their lives."""
-    found = []
-    for row in table_rows():
-        conn = rebuild(row) if row.expires_s else None
-        if conn is not None:
-            entry = encode_entry(conn)
-            if not is_nudge(entry):
-                found.append((entry, row.expires_s * SECOND))
-    return found
 
 
 def on_private_interface(settings: SyncSettings | None) -> SyncSettings | None:
@@ -251,14 +225,8 @@ class ConnectionSync:
         return future
 
     def describe(self, key: bytes) -> str:
-        """A connection for people: ``TCP 10.0.0.100:40000 -> 10.0.0.10:80 -> 10.0.0.11:80 ESTABLISHED``."""
-        held = self.store.get(key)
-        if held is None:
-            return "a connection that has ended meanwhile"
-        (conn,) = decode_message(assemble(0, [held.entry])).entries
-        ends = [(conn.client, conn.cport), (conn.virtual, conn.vport), (conn.destination, conn.dport)]
-        path = " -> ".join(endpoint_text(address, port) for address, port in ends)
-        return f"{protocol_name(conn.protocol)} {path} {conn.state_name}"
+        """A connection for people."""
+        return describe(self.store.get(key))
 
     # The kernel speaks
 
@@ -300,34 +268,9 @@ class ConnectionSync:
             self._perform(self.relay.on_changes(now))
 
     async def _seed(self) -> None:
-        """Read the kernel's table: what was there before we were.
-
-        The kernel prints its table by position, so of one that changes meanwhile some rows come twice and
-        others not at all (21 of 10,000 were seen to be missing): it is read until nothing new is found.
-        """
-        begun = monotonic()
-        before = len(self.store)
-        read = 0
-        for _ in range(_SEED_READS):
-            try:
-                rebuild = rebuilder(self._ipvs.table(), self._ipvs.timeouts())
-                found = await asyncio.to_thread(_read_table, rebuild)
-            except KernelError as error:
-                self._journal.write("sync.seed_failed", error=str(error))
-                break
-            read += len(found)
-            known = len(self.store)
-            for at in range(0, len(found), _SEED_AT_ONCE):
-                now = monotonic()
-                for entry, lifetime in found[at : at + _SEED_AT_ONCE]:
-                    self.store.seed(entry, now, lifetime=lifetime)
-                await asyncio.sleep(0)
-            if len(self.store) == known:
-                break
-        took_ms = round((monotonic() - begun) / 1e6)
-        self.store.is_complete = True
+        """Read the kernel's table: what was there before we were."""
+        await seed(self.store, self._ipvs, self._journal)
         self._perform(self.relay.on_changes(monotonic()))
-        self._journal.write("sync.seeded", rows=read, taken=len(self.store) - before, took_ms=took_ms)
 
     # The peers speak
 
@@ -471,7 +414,7 @@ class ConnectionSync:
         return len(self.store)
 
     def _install_everything(self, now: Instant) -> None:
-        self._install_again([held for held in self.store if not self.store.owns(held)], now)
+        self._install_again(self.store, now)
 
     def _tell_readiness(self) -> None:
         readiness = self._readiness | Readiness.TALKS
@@ -482,16 +425,7 @@ class ConnectionSync:
         self._perform(self.relay.set_ready(readiness, monotonic()))
 
     def _install_again(self, rows: Iterable[Held], now: Instant) -> None:
-        again = [
-            Install(
-                key=held.key,
-                entry=with_timeout(held.entry, max(1, (held.expires - now) // SECOND)),
-                lifetime=max(SECOND, held.expires - now),
-                deleted=False,
-            )
-            for held in rows
-        ]
-        if self.installer.again(again):
+        if self.installer.again(rows, now):
             self._injection.wake()
 
     async def _watch(self) -> None:
@@ -513,9 +447,6 @@ class ConnectionSync:
 
     def status(self, names: Mapping[ServiceKey, str]) -> Status:
         """``sync.relay`` of ``lvsha status --json``; ``names``: of the services."""
-        views = self.relay.peers(monotonic())
-        worst = max(views, key=lambda view: (not view.connected, view.missing), default=None)
-        lost = self.relay.would_lose(worst.peer, _LOST_MOST) if worst is not None else ()
         return {
             "connections": len(self.store),
             "complete": self.store.is_complete,
@@ -526,36 +457,5 @@ class ConnectionSync:
             "dropped": self._injection.dropped,
             "capture_lost": self._capture.lost if self._capture is not None else 0,
             "gate": {"open": self.gate.is_open, "reason": self.gate.reason},
-            "coverage": round(min((view.coverage for view in views), default=0.0), 6),
-            "would_lose": max((view.missing for view in views), default=len(self.store)),
-            "would_lose_expected": max(
-                (view.missing - view.on_its_way for view in views), default=len(self.store)
-            ),
-            "would_lose_by_service": by_service(lost, self.store, names),
-            "would_lose_counted": len(lost),
-            "would_lose_connections": [self.describe(key) for key in lost[:_LOST_SHOWN]],
-            "peers": [
-                {
-                    "name": view.name,
-                    "connected": view.connected,
-                    "ready": _readiness_names(view.readiness),
-                    "connections": view.live,
-                    "missing": view.missing,
-                    "on_its_way": view.on_its_way,
-                    "missing_here": view.missing_here,
-                    "coverage": round(view.coverage, 6),
-                    "resynced": view.resynced,
-                    "lag_ms": round(view.lag / 1e6, 3),
-                    "rtt_ms": round(view.rtt / 1e6, 3) if view.rtt is not None else None,
-                    "sent_bytes": view.sent_bytes,
-                    "received_bytes": view.received_bytes,
-                    "resent": view.resent,
-                }
-                for view in views
-            ],
+            **coverage_status(self.relay, names, monotonic()),
         }
-
-
-def _readiness_names(readiness: Readiness) -> list[str]:
-    shown = readiness & ~Readiness.TALKS
-    return [flag.name.lower() for flag in Readiness if flag in shown and flag.name]

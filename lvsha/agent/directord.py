@@ -30,6 +30,7 @@ from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.agent.maintenance_dir import MaintenanceDir
+from lvsha.agent.multicast_sync import MulticastSync
 from lvsha.agent.operations import Operations
 from lvsha.agent.owned import OwnedServices
 from lvsha.agent.path_answers import PathAnswers
@@ -69,8 +70,8 @@ _DUMP_SHARE = 20
 class Directord:
     """One life of the process."""
 
-    def __init__(self, settings: Settings, control: ControlEnd, *, load: Load) -> None:
-        """``load`` reads the agent's file, or a text, as the supervisor would."""
+    def __init__(self, settings: Settings, control: ControlEnd, *, load: Load, file: str) -> None:
+        """``load`` reads the agent's ``file``, or a text, as the supervisor would."""
         self.settings = settings
         self.control = control
         self.started = monotonic()
@@ -102,6 +103,7 @@ class Directord:
             allow_preemption=self.vrrp.allow_preemption,
         )
         self.sync.follow(self.relay, peers=len(settings.peers))
+        self.multicast = MulticastSync.of(settings.sync, ipvs=self.ipvs, journal=self.journal)
         self.peers = PeerDesk(self)
         self._switchover: Switchover | None = None
         self.reset_grace = ResetGrace(self.journal, self.run_dir)
@@ -112,7 +114,7 @@ class Directord:
         state_dir = Path(settings.agent.state_dir)
         self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
         self.alerts = AlertDesk(self.journal, node=settings.node)
-        self.operations = Operations(self, state_dir, load)
+        self.operations = Operations(self, state_dir, load, file=file)
         self.maintenance_dir = MaintenanceDir(self.journal, self.operations)
         self.director.generation = settings.generation
         self.runner: ProbeRunner | ProbeWorkers | None = None
@@ -173,6 +175,8 @@ class Directord:
         ]
         if self.relay is not None:
             tasks.append(asyncio.create_task(self.relay.run()))
+        if self.multicast is not None:
+            tasks.append(asyncio.create_task(self.multicast.run()))
         self.control.send("ready")
         self.journal.write(
             "director.started",
@@ -267,6 +271,8 @@ class Directord:
         self.sync.reconfigure(on_private_interface(settings.sync), settings.sysctls)
         if self.relay is not None:
             self.relay.reconfigure(settings.sync)
+        if self.multicast is not None:
+            self.multicast.reconfigure(settings.sync)
         self.reconcile()
         self.operations.on_reloaded()
         self.peers.settle()
@@ -384,6 +390,8 @@ class Directord:
             complete = desired.keys() <= self.table.keys()
             quorum = all(view.quorum_met for view in self.director.views().values())
             self.relay.on_table(self.table, complete=complete, quorum=quorum)
+        if self.multicast is not None:
+            self.multicast.on_table(self.table)
 
     def _forwards(self) -> bool:
         """Whether new connections come here, so that none that we count are copies of another's."""
@@ -467,6 +475,8 @@ class Directord:
         self.chronicle.on_routers(routers)
         if self.relay is not None:
             self.relay.on_routers(routers)
+        if self.multicast is not None:
+            self.multicast.on_routers(routers)
 
     def _on_supervisor_line(self, entry: dict[str, Any]) -> None:
         """What only the supervisor knows: it is in its log, and here for alerts and who listens."""
@@ -488,9 +498,9 @@ class Directord:
         self._on_vrrp_line(event)
 
 
-def main(settings: Settings, control: ControlEnd, load: Load) -> int:
+def main(settings: Settings, control: ControlEnd, load: Load, file: str) -> int:
     """The worker's entry point."""
-    directord = Directord(settings, control, load=load)
+    directord = Directord(settings, control, load=load, file=file)
     # A thread that makes a large status hands the processor back after 1 ms, not 5: checks wait for it.
     sys.setswitchinterval(0.001)
     asyncio.run(directord.run())

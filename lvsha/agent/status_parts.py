@@ -40,6 +40,8 @@ class Parts:
         if directord.relay is not None:
             names = {service.service.key: service.name for service in directord.settings.services}
             self._sync["relay"] = directord.relay.status(names)
+        if directord.multicast is not None:
+            self._sync["multicast"] = directord.multicast.status()
         self._overrides = [override_status(each) for each in directord.director.overrides]
         self._peers = {row["name"]: row for row in directord.peers.status()}
         self._events = list(directord.journal.recent)[-20:]
@@ -76,6 +78,7 @@ class Parts:
             "config": {
                 "generation": settings.generation,
                 "shared": settings.shared,
+                "trial": operations.trial,
                 "refused": None if refused is None else refused.get("problem"),
             },
             "vrrp": self._vrrp,

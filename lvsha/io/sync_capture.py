@@ -26,9 +26,13 @@ _UDP: Final = 17
 class SyncCapture:
     """Reads one interface. IPv4 only: the private interface is ours, and so is the group."""
 
-    def __init__(self, interface: str, *, port: int) -> None:
-        """Raises: KernelError."""
+    def __init__(self, interface: str, *, port: int, ours: int = 0) -> None:
+        """``ours``: the source port of what this process sends itself, which is left out.
+
+        Raises: KernelError.
+        """
         self._port = struct.pack("!H", port)
+        self._ours = struct.pack("!H", ours)
         self._buffer = memoryview(bytearray(_DATAGRAM_MAX))
         self.lost = 0
         """Datagrams that found the buffer full, up to the last ``take_lost``."""
@@ -54,7 +58,7 @@ class SyncCapture:
             KernelError: the interface is gone or down.
         """
         messages: list[bytes] = []
-        receive, buffer, port = self._socket.recvfrom_into, self._buffer, self._port
+        receive, buffer, port, ours = self._socket.recvfrom_into, self._buffer, self._port, self._ours
         try:
             for _ in range(_BATCH):
                 size, address = receive(buffer)
@@ -63,6 +67,7 @@ class SyncCapture:
                     address[2] == _PACKET_OUTGOING
                     and buffer[9] == _UDP
                     and buffer[header + 2 : header + 4] == port
+                    and buffer[header : header + 2] != ours
                 ):
                     messages.append(bytes(buffer[header + 8 : size]))
         except BlockingIOError:

@@ -74,7 +74,7 @@ class SyncInjector:
         self._target = (str(self._group), port)
         try:
             self._index = socket.if_nametoindex(interface)
-            self._out = self._sender(ttl, source)
+            self._out = _sender(self._group, self._index, ttl=ttl, source=source)
             self._copies = self._listener()
             self._table = UdpTable(self._group.version)
         except OSError as error:
@@ -164,20 +164,6 @@ class SyncInjector:
         found = [row for row in self._table.of(self._group, self._port) if row.inode != self._own]
         return (sum(row.rx_queue for row in found), sum(row.drops for row in found)) if found else None
 
-    def _sender(self, ttl: int, source: Address | None) -> socket.socket:
-        if self._group.version == 4:
-            out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            interface = _MREQN.pack(bytes(4), source.packed if source else bytes(4), self._index)
-            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
-            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
-            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-        else:
-            out = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
-            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, ttl)
-            out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 1)
-        return out
-
     def _listener(self) -> socket.socket:
         if self._group.version == 4:
             copies = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -194,6 +180,56 @@ class SyncInjector:
             copies.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
         copies.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         return copies
+
+
+class GroupSender:
+    """Sends on the wire what this director's own daemon does not hear: without loop-back."""
+
+    def __init__(self, interface: str, *, group: Address, port: int = DEFAULT_PORT, ttl: int = 1) -> None:
+        """Raises: KernelError."""
+        self._target = (str(group), port)
+        try:
+            self._socket = _sender(group, socket.if_nametoindex(interface), ttl=ttl, is_looped=False)
+            self._socket.setblocking(False)
+            self._socket.bind(("" if group.version == 4 else "::", 0))
+        except OSError as error:
+            raise KernelError(f"send on {interface}", error.errno or 0, error.strerror or "") from None
+
+    @property
+    def port(self) -> int:
+        """The source port."""
+        return int(self._socket.getsockname()[1])
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, message: bytes) -> None:
+        """One datagram.
+
+        Raises:
+            KernelError: the interface is gone or down, or the socket is full.
+        """
+        try:
+            self._socket.sendto(message, self._target)
+        except OSError as error:
+            raise KernelError("send a sync message", error.errno or 0, error.strerror or "") from None
+
+
+def _sender(
+    group: Address, index: int, *, ttl: int, source: Address | None = None, is_looped: bool = True
+) -> socket.socket:
+    if group.version == 4:
+        out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        interface = _MREQN.pack(bytes(4), source.packed if source else bytes(4), index)
+        out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
+        out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+        out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, is_looped)
+    else:
+        out = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, ttl)
+        out.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, is_looped)
+    return out
 
 
 def _burst(messages: Iterable[bytes]) -> list[bytes]:

@@ -20,8 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from lvsha.core.instant import SECOND, Instant
+from lvsha.sync.conn_entry import with_timeout
 from lvsha.sync.relay_outputs import Install
-from lvsha.sync.store import Store
+from lvsha.sync.store import Held, Store
 from lvsha.wire.ipvs_sync.names import ConnFlag, Protocol, TcpState
 from lvsha.wire.ipvs_sync.v1 import HEADER_SIZE, INET_SIZE, MAX_ENTRIES, assemble
 
@@ -96,10 +98,17 @@ class Installer:
         if not entries:
             self._queue.append((_NOTHING, (peer, token)))
 
-    def again(self, rows: Iterable[Install]) -> int:
-        """Rows that we hold and that must go in once more; how many."""
+    def again(self, rows: Iterable[Held], now: Instant) -> int:
+        """Rows that must go in once more, but for those that are ours; how many do."""
         before = len(self._queue)
-        self._queue.extend((row, None) for row in rows)
+        owns = self._store.owns
+        for held in rows:
+            if owns(held):
+                continue
+            left = held.expires - now
+            entry = with_timeout(held.entry, max(1, left // SECOND))
+            install = Install(key=held.key, entry=entry, lifetime=max(SECOND, left), deleted=False)
+            self._queue.append((install, None))
         return len(self._queue) - before
 
     def next_batch(self) -> Batch | None:

@@ -7,6 +7,8 @@ import pytest
 from lvsha.core.errors import DropReason
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.sync.conn_entry import key_of, timeout_s
+from lvsha.sync.key_queue import Waiting
+from lvsha.sync.relay_cargo import load
 from lvsha.sync.relay_outputs import (
     BarrierReached,
     PathTooNarrow,
@@ -180,6 +182,21 @@ def test_changes_share_a_frame_and_do_not_wait_long() -> None:
 
     assert len(pair.installs) == 10
     assert len([sender for sender, _, _ in pair.seen[before:] if sender == A]) <= 2
+
+
+def test_a_change_goes_before_the_rest_of_a_resync() -> None:
+    store = Store(director=A)
+    waiting = Waiting()
+    for number in range(3):
+        store.observe(entry(number), Instant(0))
+    waiting.bulk.add(key_of(entry(0)), Instant(0))
+    waiting.bulk.add(key_of(entry(1)), Instant(0))
+    waiting.fresh.add(key_of(entry(2)), Instant(5))
+
+    cargo = load(store, waiting, 1200, Instant(9))
+
+    assert cargo.keys == [key_of(entry(number)) for number in (2, 0, 1)]
+    assert cargo.since == 0
 
 
 def test_a_barrier_falls_when_all_that_waited_is_installed_and_not_before() -> None:

@@ -11,6 +11,7 @@ from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.names import ConnFlag, TcpState
 from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import encode_entry
+from lvsha.wire.relay import Record
 
 NOW = Instant(0)
 PEER = 2
@@ -129,11 +130,25 @@ def test_a_deleted_udp_row_keeps_its_one_state() -> None:
 
 
 def test_rows_go_in_once_more_without_anybody_to_tell() -> None:
-    installer, _ = ready()
+    installer, store = ready()
+    for cport in (1, 2):
+        store.accept(Record(1 << 32, PEER, 900_000, entry(cport)), NOW, peer=PEER)
 
-    assert installer.again([install(1), install(2)]) == 2
+    assert installer.again(store, NOW) == 2
     batch = installer.next_batch()
 
-    assert len(conns(batch)) == 2
+    assert {(conn.cport, conn.timeout) for conn in conns(batch)} == {(1, 900), (2, 900)}
     assert batch is not None
     assert batch.tokens == ()
+
+
+def test_what_is_ours_does_not_go_in_once_more() -> None:
+    """Spoken of by our kernel, or of an address that we hold: our kernel knows better."""
+    installer, store = ready()
+    store.observe(entry(1), NOW)
+    store.accept(Record(1 << 32, PEER, 900_000, entry(2)), NOW, peer=PEER)
+    assert installer.again(store, NOW) == 1
+
+    store.claim(frozenset({bytes((10, 0, 0, 10))}), NOW)
+
+    assert installer.again(store, NOW) == 0

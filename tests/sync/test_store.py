@@ -192,6 +192,42 @@ def test_an_end_is_taken_from_a_peer_but_not_for_what_is_ours() -> None:
     assert held.generation == 8 * TERM
 
 
+def test_an_end_that_is_older_than_the_row_changes_nothing() -> None:
+    store = store_with()
+    told(store, 2 * TERM, THEM)
+
+    late = Record(TERM + 99, THIRD, 0, ENTRY)
+
+    assert store.accept(late, NOW, peer=THIRD)[0] is Verdict.STALE
+    assert store.get(KEY) is not None
+
+
+def test_a_table_that_is_read_does_not_undo_what_is_held() -> None:
+    store = store_with()
+    told(store, 2 * TERM, THEM, CLOSING)
+
+    assert store.seed(ENTRY, NOW)
+
+    held = store.get(KEY)
+    assert held is not None
+    assert (held.generation, held.origin, held.entry) == (2 * TERM, THEM, CLOSING)
+    assert held.is_seen
+
+
+def test_a_row_is_ours_by_our_kernels_word_or_by_the_address() -> None:
+    store = store_with()
+    told(store, TERM, THEM)
+    held = store.get(KEY)
+    assert held is not None
+    assert not store.owns(held)
+
+    store.claim(frozenset({VADDR}), NOW)
+    assert store.owns(held)
+    store.claim(frozenset(), NOW)
+    store.observe(ENTRY, NOW)
+    assert store.owns(held)
+
+
 def test_what_peers_lack_is_known_until_they_send_it_themselves() -> None:
     store = store_with(peers=(THEM, THIRD))
     store.observe(ENTRY, NOW)
