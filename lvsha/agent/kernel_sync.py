@@ -20,6 +20,7 @@ from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.private_link import PRIVATE_INTERFACE, ensure_private_link, remove_private_link
 from lvsha.io.procfs import udp_sockets
 from lvsha.io.reactor import monotonic
+from lvsha.io.realtime import sync_threads_run_ahead
 from lvsha.io.rtnl import RouteSocket
 from lvsha.io.sockets import NudgeSocket
 from lvsha.io.sync_ear import SyncEar
@@ -336,6 +337,8 @@ class KernelSync:
                     )
                 elif isinstance(step, SyncDaemonRepaired):
                     self._journal.record("sync", step)
+            if steps:
+                sync_threads_run_ahead()
         except KernelError as error:
             self._say("sync.daemon_failed", error=str(error))
             return

@@ -9,11 +9,15 @@ import contextlib
 import ctypes
 import os
 import resource
+from pathlib import Path
 
 NICE = -10
 """Of who keeps connections: nearly ten times the processor of an ordinary process that wants it as well."""
 PRIORITY = 10
 """Of 1-99: before everything that is not real-time, after the kernel's own threads."""
+SYNC_THREADS = "ipvs-"
+"""Begins the names of the kernel's threads that send and take sync messages: ``ipvs-m:0:0``, ``ipvs-b:0:0``."""
+_PF_KTHREAD = 0x00200000
 RUNAWAY_S = 3
 """Of processor time without ever waiting: then the kernel ends us (SIGXCPU), and a successor starts."""
 
@@ -52,6 +56,28 @@ def run_ahead() -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    # Where the kernel gives each session its share, nice values count within one only.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICE))
+
+
+def sync_threads_run_ahead() -> int:
+    """The kernel's sync threads before ordinary work: a message that waits for them is not sent.
+
+    Returns:
+        How many there are; those of other network namespaces are among them.
+    """
+    count = 0
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            before, _, after = Path(entry.path, "stat").read_text().rpartition(")")
+            name, flags = before.partition("(")[2], int(after.split()[6])
+            if name.startswith(SYNC_THREADS) and flags & _PF_KTHREAD:
+                os.setpriority(os.PRIO_PROCESS, int(entry.name), NICE)
+                count += 1
+    return count
 
 
 def own_memory() -> None:

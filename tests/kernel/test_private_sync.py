@@ -17,6 +17,7 @@ from lvsha.io.private_link import (
     remove_private_link,
 )
 from lvsha.io.procfs import connections
+from lvsha.io.realtime import NICE, sync_threads_run_ahead
 from lvsha.io.rtnl import RouteSocket
 from lvsha.io.sockets import NudgeSocket
 from lvsha.io.sync_capture import SyncCapture
@@ -107,3 +108,26 @@ def test_what_the_kernel_announces_is_read_and_can_be_rebuilt_from_its_table(nam
     for conn in announced:
         assert rebuilt[conn.cport] == conn
     assert capture.lost == 0
+
+
+def test_the_kernels_sync_threads_run_ahead_of_ordinary_work(namespace: Namespace) -> None:
+    ensure_private_link()
+    before = sync_thread_nices()
+    with IpvsSocket() as ipvs:
+        for role in DaemonRole:
+            ipvs.start_daemon(Daemon(role=role, interface=PRIVATE_INTERFACE, syncid=9, maxlen=1472))
+    ours = {tid: nice for tid, nice in sync_thread_nices().items() if tid not in before}
+    assert sorted(ours.values()) == [0, 0]
+
+    assert sync_threads_run_ahead() >= 2
+
+    assert {sync_thread_nices()[tid] for tid in ours} == {NICE}
+
+
+def sync_thread_nices() -> dict[int, int]:
+    found = {}
+    for row in run(["ps", "-e", "-o", "pid=,ni=,comm="]).splitlines():
+        tid, nice, name = row.split(None, 2)
+        if name.startswith("ipvs-"):
+            found[int(tid)] = int(nice)
+    return found
