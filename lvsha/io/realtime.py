@@ -16,7 +16,7 @@ NICE = -10
 PRIORITY = 10
 """Of 1-99: before everything that is not real-time, after the kernel's own threads."""
 SYNC_THREADS = "ipvs-"
-"""Begins the names of the kernel's threads that send and take sync messages: ``ipvs-m:0:0``, ``ipvs-b:0:0``."""
+"""Begins the names of the kernel threads that send and take sync messages: ``ipvs-m:0:0``, ``ipvs-b:0:0``."""
 _PF_KTHREAD = 0x00200000
 RUNAWAY_S = 3
 """Of processor time without ever waiting: then the kernel ends us (SIGXCPU), and a successor starts."""
