@@ -8,6 +8,7 @@ file that it is a copy of, so that another file's start never finds it.
 import contextlib
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,5 +62,9 @@ def recall(state_dir: Path, source: str) -> LastGood | None:
 
 def state_dir_of(text: str, default: str) -> str:
     """Where a file that may not parse says that its state is."""
+    with contextlib.suppress(tomllib.TOMLDecodeError, AttributeError):
+        said = tomllib.loads(text).get("agent", {}).get("state_dir")
+        if isinstance(said, str):
+            return said
     found = _STATE_DIR.search(text)
     return found[2] if found is not None else default

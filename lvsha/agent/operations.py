@@ -51,9 +51,9 @@ _TELL_S = 1.0
 class Operations:
     """The API's port; see ``api.port.DirectorPort`` for what each means."""
 
-    def __init__(self, directord: "Directord", state_dir: Path, load: Load) -> None:
+    def __init__(self, directord: "Directord", state_dir: Path, load: Load, *, file: str) -> None:
         self._directord = directord
-        self._config = ConfigLife(directord, load)
+        self._config = ConfigLife(directord, load, file=file, state_dir=state_dir)
         self._file = OrdersFile(state_dir / "orders.json")
         self.standing = self._file.load()
         """What stood when the last process ended."""
@@ -69,6 +69,7 @@ class Operations:
         """The loop runs."""
         if not self._role.start(self.standing):
             self._keep_soon()
+        self._config.start()
 
     @property
     def is_out(self) -> bool:
@@ -91,6 +92,7 @@ class Operations:
 
     def close(self) -> None:
         self._role.close()
+        self._config.close()
 
     def _keep_soon(self) -> None:
         task = asyncio.create_task(self._keep())
@@ -398,6 +400,20 @@ class Operations:
 
     async def check_config(self, text: str | None) -> Json:
         return await self._config.check(text)
+
+    @property
+    def trial(self) -> Json | None:
+        """The configuration that waits to be confirmed."""
+        return self._config.trial
+
+    async def apply_config(self, text: str, *, within_s: float, owner: str, pair: bool) -> Json:
+        return await self._config.apply(text, within_s=within_s, owner=owner, pair=pair)
+
+    async def confirm_config(self, *, generation: str | None, owner: str) -> Json:
+        return await self._config.confirm(generation=generation, owner=owner)
+
+    async def roll_back_config(self, *, owner: str) -> Json:
+        return await self._config.roll_back(owner=owner)
 
     async def reload(self, *, owner: str) -> Json:
         return await self._config.reload(owner=owner)

@@ -90,6 +90,24 @@ class PeerQuestion(Body):
     body: dict[str, Any] | None = None
 
 
+class ConfigTrial(Body):
+    text: str = Field(max_length=4 << 20, description="A whole configuration.")
+    confirm_within_s: Annotated[float, Field(gt=0, le=86400)] = Field(
+        default=120.0, description="After so long without `confirm` the old one runs again."
+    )
+    pair: bool = Field(default=False, description="The other director tries it as well.")
+    owner: _Text = ""
+
+
+class ConfigConfirm(Body):
+    generation: _Text | None = Field(default=None, description="Only if this one is on trial.")
+    owner: _Text = ""
+
+
+class ConfigRollBack(Body):
+    owner: _Text = ""
+
+
 class ConfigText(Body):
     text: str | None = Field(
         default=None,

@@ -411,3 +411,24 @@ async def diff(request: web.Request) -> web.Response:
 async def reload(request: web.Request) -> web.Response:
     await read(request, bodies.Nothing)
     return answer(await request.app[PORT].reload(owner=_owner(request, "")))
+
+
+async def apply_config(request: web.Request) -> web.Response:
+    body = await read(request, bodies.ConfigTrial)
+    owner = _owner(request, body.owner)
+    return answer(
+        await request.app[PORT].apply_config(
+            body.text, within_s=body.confirm_within_s, owner=owner, pair=body.pair
+        )
+    )
+
+
+async def confirm_config(request: web.Request) -> web.Response:
+    body = await read(request, bodies.ConfigConfirm)
+    owner = _owner(request, body.owner)
+    return answer(await request.app[PORT].confirm_config(generation=body.generation, owner=owner))
+
+
+async def roll_back_config(request: web.Request) -> web.Response:
+    body = await read(request, bodies.ConfigRollBack)
+    return answer(await request.app[PORT].roll_back_config(owner=_owner(request, body.owner)))

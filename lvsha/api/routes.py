@@ -127,6 +127,27 @@ ROUTES: tuple[Route, ...] = (
         bodies.ConfigText,
         role=Role.ADMIN,
     ),
+    _post(
+        "/v1/config/apply",
+        handlers.apply_config,
+        "Run by another configuration, on trial: it is rolled back unless it is confirmed in time.",
+        bodies.ConfigTrial,
+        role=Role.ADMIN,
+    ),
+    _post(
+        "/v1/config/confirm",
+        handlers.confirm_config,
+        "The configuration on trial stays; the agent's file is replaced.",
+        bodies.ConfigConfirm,
+        role=Role.ADMIN,
+    ),
+    _post(
+        "/v1/config/rollback",
+        handlers.roll_back_config,
+        "End a trial now: what ran before runs again.",
+        bodies.ConfigRollBack,
+        role=Role.ADMIN,
+    ),
     _get("/v1/alerts", handlers.alerts, "Who is told what, and what waits to be told.", role=Role.ADMIN),
     _post(
         "/v1/alerts/test",

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
-    from lvsha.agent import last_good
+    from lvsha.agent import applied, last_good
     from lvsha.agent.journal import Journal
     from lvsha.agent.notify import Notifier
     from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
@@ -52,18 +53,32 @@ def main(argv: list[str]) -> int:
 
     loader = Loader()
 
+    def state_dir(text: str) -> Path:
+        """Where the state of an agent with this file is, also when it does not parse."""
+        if arguments.run_dir:
+            return Path(arguments.run_dir) / "state"
+        return Path(last_good.state_dir_of(text, AgentSettings().state_dir))
+
+    def own_text() -> tuple[str, bool]:
+        """The file's text, or what stands in its place; whether that is on trial."""
+        text = config_file.read(arguments.file)
+        if not arguments.file.endswith(".toml"):
+            return text, False
+        found = applied.in_force(state_dir(text), arguments.file, text, at=time.time())
+        return (text, False) if found is None else (found.text, found.until is not None)
+
     def read(text: str | None) -> tuple[Settings, tuple[ConfigProblem, ...]]:
+        text = own_text()[0] if text is None else text
         settings, warnings = config_file.load(arguments.file, arguments.node, loader, text=text)
         if arguments.run_dir:
-            state_dir = f"{arguments.run_dir}/state"
-            agent = replace(settings.agent, run_dir=arguments.run_dir, state_dir=state_dir)
+            agent = replace(settings.agent, run_dir=arguments.run_dir, state_dir=str(state_dir(text)))
             settings = replace(settings, agent=agent)
         return settings, warnings
 
     def load() -> Loaded:
-        text = config_file.read(arguments.file)
+        text, is_trial = own_text()
         settings, warnings = read(text)
-        if arguments.file.endswith(".toml"):
+        if arguments.file.endswith(".toml") and not is_trial:
             try:
                 last_good.keep(Path(settings.agent.state_dir), arguments.file, text)
             except OSError as error:
@@ -78,9 +93,7 @@ def main(argv: list[str]) -> int:
         except ConfigErrors as refusal:
             with contextlib.suppress(LvshaError, OSError):
                 text = Path(arguments.file).read_text(errors="replace")
-                default = f"{arguments.run_dir}/state" if arguments.run_dir else AgentSettings().state_dir
-                state_dir = default if arguments.run_dir else last_good.state_dir_of(text, default)
-                if (kept := last_good.recall(Path(state_dir), arguments.file)) is not None:
+                if (kept := last_good.recall(state_dir(text), arguments.file)) is not None:
                     settings, warnings = read(kept.text)
                     return Loaded(settings=settings, warnings=warnings, refused=refusal, kept_at=kept.at)
             raise
@@ -88,7 +101,7 @@ def main(argv: list[str]) -> int:
     def run_directord(settings: Settings, control: object) -> int:
         from lvsha.agent import directord  # imports asyncio and aiohttp: only in its own process
 
-        return directord.main(settings, control, read)  # type: ignore[arg-type]
+        return directord.main(settings, control, read, arguments.file)  # type: ignore[arg-type]
 
     try:
         loaded = load_first()

@@ -1,4 +1,4 @@
-"""``lvsha config``: check, show, compare and convert configurations."""
+"""``lvsha config``: check, show, compare, convert and try configurations."""
 
 import argparse
 import json
@@ -7,21 +7,22 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lvsha.cli import config_convert
+from lvsha.cli import config_convert, config_push
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
-SUMMARY = "check, show, compare and convert configurations"
+SUMMARY = "check, show, compare, convert and try configurations"
 
 _DEFAULT_FILE = "/etc/lvsha/lvsha.toml"
+_VERBS = ("check", "show", "diff", "convert", "schema", *config_push.VERBS)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lvsha config",
-        description="Check, show and compare configurations. Nothing here touches a running director.",
+        description="Check, show and compare configurations; try one on running directors (apply, push).",
         epilog="example: lvsha config check /etc/lvsha/lvsha.toml",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="check|show|diff|convert|schema")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="|".join(_VERBS))
 
     def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, epilog=f"example: {example}")
@@ -66,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         config_convert.EXAMPLE,
     )
     config_convert.add_arguments(convert)
+    for name, description in config_push.VERBS.items():
+        config_push.add_arguments(name, verb(name, description, config_push.EXAMPLES[name]))
     return parser
 
 
@@ -77,6 +80,7 @@ def main(argv: list[str]) -> int:
         "diff": _diff,
         "convert": config_convert.main,
         "schema": _schema,
+        **dict.fromkeys(config_push.VERBS, config_push.main),
     }[arguments.verb]
     try:
         return run(arguments)

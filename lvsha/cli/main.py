@@ -29,7 +29,7 @@ VERBS: dict[str, str] = {
     "alert": "show who is told when something happens, and send a test",
     "reload": "load the configuration anew, after showing what that does",
     "token": "make a token for the API over TCP",
-    "config": "check, show, compare and convert configurations",
+    "config": "check, show, compare, convert and try configurations",
     "check": "ask a realserver by hand as a director would, and see what checks cost",
     "ipvs": "list and change the kernel's IPVS tables, as ipvsadm does, and more",
     "sync": "inspect the IPVS connection-sync protocol",

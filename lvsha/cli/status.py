@@ -146,6 +146,11 @@ def render(status: Json) -> str:
     )
     lines = [f"director {status['node']}: {verdict}   (up {ago(status['uptime_s'])}, peers: {peers}{config})"]
     lines += [f"  ! {problem}" for problem in status["problems"]]
+    if trial := status.get("config", {}).get("trial"):
+        lines.append(
+            f"  configuration {trial['generation']} is on trial until {clock(trial['until'])}: "
+            "`lvsha config confirm` or `lvsha config rollback`"
+        )
     if status["vrrp"]["expected"]:
         lines += ["", *_routers(status["vrrp"], status["peers"])]
     sync = status["sync"]

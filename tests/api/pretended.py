@@ -125,6 +125,15 @@ class Pretended:
         self._note("check_config", text=text)
         return {"ok": True, "problems": [], "changes": []}
 
+    async def apply_config(self, text: str, **fields: Any) -> Json:
+        return self._note("apply_config", text=text, **fields)
+
+    async def confirm_config(self, **fields: Any) -> Json:
+        return self._note("confirm_config", **fields)
+
+    async def roll_back_config(self, **fields: Any) -> Json:
+        return self._note("roll_back_config", **fields)
+
     async def reload(self, *, owner: str) -> Json:
         return self._note("reload", owner=owner)
 

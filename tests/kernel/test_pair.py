@@ -5,26 +5,58 @@ The tests follow one another.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lvsha.io.ipvs_genl import IpvsSocket
-from tests.kernel.director_rig import Process, Rig, running_pair
+from lvsha.lab.peers.lvsha import RELAY_KEY
+from tests.kernel import director_rig
+from tests.kernel.director_rig import EditedLvsha, Process, Rig, running_pair
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
 
 WITHIN = 30.0
 
 
+class OneFile(EditedLvsha):
+    """Both directors have the same file, as on two machines: what differs is on the command line."""
+
+    def config(self, node: str) -> str:
+        text = re.sub(r"(?m)^(run_dir|state_dir) = .*\n", "", super().config(node))
+        return re.sub(r'key_file = ".*"', f'key_file = "{self.folder / "relay.key"}"', text)
+
+    def write_config(self, node: str) -> None:
+        super().write_config(node)
+        key = self.folder / "relay.key"
+        key.touch(mode=0o600)
+        key.write_text(RELAY_KEY)
+
+    def command(self, node: str) -> list[str]:
+        return [*super().command(node), "--run-dir", str(self.node_folder(node) / "run")]
+
+
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with running_pair(tmp_path_factory.mktemp("pair")) as rig:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        running_pair_of(patch, tmp_path_factory.mktemp("pair")) as rig,
+    ):
         rig.until(lambda: agreed(rig), "both know of each other's orders", within=WITHIN)
+        yield rig
+
+
+@contextmanager
+def running_pair_of(patch: pytest.MonkeyPatch, folder: Path) -> Iterator[Rig]:
+    patch.setattr(director_rig, "EditedLvsha", OneFile)
+    with running_pair(folder) as rig:
         yield rig
 
 
@@ -63,6 +95,67 @@ def test_either_director_answers_for_the_other(rig: Rig) -> None:
     status, _, complaint = order(rig, "lb1", "status", "--director", "lb9")
     assert status == 1
     assert "there is no other director 'lb9'; known: lb2" in complaint
+
+
+def heavier(rig: Rig, weight: int) -> str:
+    """The configuration, with another weight of rs1."""
+    name = str(rig.stage.topology.realserver_address("rs1"))
+    text = (rig.peer.node_folder("lb1") / "lvsha.toml").read_text()
+    return re.sub(rf'(address = "{name}", weight = )\d+', rf"\g<1>{weight}", text)
+
+
+def both(rig: Rig, weight: int) -> bool:
+    name = str(rig.stage.topology.realserver_address("rs1"))
+    return all(weights(rig, node, name) == {weight} for node in ("lb1", "lb2"))
+
+
+def test_a_configuration_that_is_pushed_runs_on_both_and_stays_when_it_is_confirmed(rig: Rig) -> None:
+    files = [rig.peer.node_folder(node) / "lvsha.toml" for node in ("lb1", "lb2")]
+    before = [file.read_text() for file in files]
+    assert before[0] == before[1]
+    new = rig.folder / "new.toml"
+
+    new.write_text(heavier(rig, 5) + "[[service]]\n")
+    status, said, complaint = order(rig, "lb1", "config", "push", str(new))
+    assert status == 1
+    assert "lb2 refuses it; nothing has changed anywhere" in complaint
+    assert "service" in said
+
+    new.write_text(heavier(rig, 5))
+    status, said, complaint = order(rig, "lb1", "config", "push", str(new))
+    assert (status, complaint) == (0, "")
+    assert said.count("weight: 1 -> 5") == 4  # of TCP and of UDP, on both
+    rig.until(lambda: both(rig, 5), "weight 5 on both", within=WITHIN)
+    assert [file.read_text() for file in files] == before
+
+    status, said, _ = order(rig, "lb1", "config", "rollback")
+    assert (status, said) == (0, "rolled back: lb2, lb1\n")
+    rig.until(lambda: both(rig, 1), "weight 1 on both again", within=WITHIN)
+
+    assert order(rig, "lb1", "config", "push", str(new), "--confirm-within", "0")[0] == 0
+    rig.until(lambda: both(rig, 5), "weight 5 on both for good", within=WITHIN)
+    assert [file.read_text() for file in files] == [new.read_text()] * 2
+    rig.until(lambda: agreed(rig), "both run the same", within=WITHIN)
+
+    new.write_text(heavier(rig, 1))
+    assert order(rig, "lb2", "config", "push", str(new), "--confirm-within", "0")[0] == 0
+    rig.until(lambda: both(rig, 1), "as it was", within=WITHIN)
+
+
+def test_a_trial_that_nobody_confirms_ends_by_itself(rig: Rig) -> None:
+    new = rig.folder / "new.toml"
+    new.write_text(heavier(rig, 7))
+
+    assert order(rig, "lb2", "config", "apply", str(new), "--confirm-within", "3s")[0] == 0
+
+    def reasons() -> list[str]:
+        return [event["reason"] for event in rig.events("director.config_rolled_back", node="lb2")]
+
+    rig.until(lambda: "not confirmed in time" in reasons(), "the trial is over", within=WITHIN)
+    rig.until(lambda: both(rig, 1), "what ran before", within=WITHIN)
+    status, _, complaint = order(rig, "lb2", "config", "confirm")
+    assert status == 1
+    assert "no configuration is on trial here" in complaint
 
 
 def test_a_drain_holds_on_both_and_after_the_death_of_who_took_it(rig: Rig) -> None:
