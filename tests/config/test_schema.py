@@ -84,7 +84,7 @@ def test_no_key_of_a_check_is_for_a_type_that_has_no_such_option(key: str) -> No
         (TlsOptions, schema.Tls, {}),
         (RouterSettings, schema.Vrrp, {"preempts": "preempt", "family": "addresses"}),
         (GarpSettings, schema.Garp, {}),
-        (SyncSettings, schema.Sync, {"sysctls": "enabled"}),
+        (SyncSettings, schema.Sync, {"sysctls": "enabled", "backup_maxlen": "transport"}),
         (PoolSettings, schema.Service, {"members": "realservers", "has_sorry": "sorry"}),
         (PoolMember, schema.RealServer, {}),
         (Destination, schema.RealServer, {"tun_type": "tunnel", "tun_port": "tunnel", "tun_flags": "tunnel"}),
