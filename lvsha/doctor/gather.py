@@ -324,11 +324,22 @@ def _fou_ports() -> list[int]:
 
 
 def _nft() -> str:
-    """Only where nftables is in use: asking would load it."""
-    if not Path("/sys/module/nf_tables").exists():
+    """Only where nftables is there: asking would load it."""
+    if not _is_there("nf_tables"):
         return ""
     text = run("nft", "-j", "list", "ruleset")
     return text if '"chain"' in text else ""
+
+
+def _is_there(module: str) -> bool:
+    """Loaded, or a part of the kernel: of that only its list tells, or that it has no modules at all."""
+    if Path("/sys/module", module).exists() or not Path("/proc/modules").exists():
+        return True
+    try:
+        built_in = Path("/lib/modules", os.uname().release, "modules.builtin").read_text()
+    except OSError:
+        return False
+    return f"/{module}.ko" in built_in
 
 
 def _iptables() -> str:

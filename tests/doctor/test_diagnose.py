@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 
@@ -452,6 +452,29 @@ def test_a_drained_realserver_of_a_persistent_service() -> None:
 
     assert found({"lb1": lb1}) == ["persistence-pinning lb1"]
     assert found({"lb1": vs("expire_quiescent_template", "1")(lb1)}) == []
+
+
+def test_an_ipv6_address_answers_where_it_is() -> None:
+    """On lo it is silent by itself; on the wire its interface answers solicitations."""
+    vip, own = IPv6Address("fd00::10"), IPv6Address("fd00::11")
+    service = replace(WEB, address=vip, servers=(replace(DR, address=own),))
+    lb1 = replace(sound()["lb1"], services=(service,), arp=())
+    rs1 = machine("rs1", RS1, OwnAddress(interface="eth0", address=own, prefix_length=64))
+    listening = (Listener(protocol=6, address=IPv6Address("::"), port=80),)
+
+    def with_vip(interface: str) -> dict[str, Facts]:
+        address = OwnAddress(interface=interface, address=vip, prefix_length=128)
+        return {
+            "lb1": lb1,
+            "rs1": replace(rs1, addresses=(*rs1.addresses, address), listeners=listening),
+        }
+
+    heard = ArpAnswers(interface="eth0", address=vip, macs=(mac(RS1),))
+    asked = replace(lb1, arp=(heard,))
+
+    assert "realserver-answers-arp rs1" not in found(with_vip("lo"))
+    assert "realserver-answers-arp rs1" in found(with_vip("eth0"))
+    assert "realserver-answers-arp rs1" in found(with_vip("lo") | {"lb1": asked})
 
 
 def test_evidence_of_one_kind_is_one_finding() -> None:

@@ -1,4 +1,7 @@
-"""keepalived and ``lvsha agent`` run the same keepalived.conf: same IPVS table, same addresses."""
+"""keepalived and ``lvsha agent`` run the same keepalived.conf: same IPVS table, same addresses.
+
+Configurations of our own, for what samples lack, and the virtual servers of keepalived's samples.
+"""
 
 import re
 import signal
@@ -167,6 +170,47 @@ virtual_server 192.168.200.10 1010 {
 }
 
 
+SAMPLES = Path("/usr/share/doc/keepalived/samples")
+_BLOCK = re.compile(r"^virtual_server (?!group)([^{]*)\{", re.MULTILINE)
+_CHECKER = re.compile(r"\b[A-Z]+_(GET|CHECK)\s*\{")
+
+
+def block_at(text: str, start: int) -> int:
+    """Where the block ends that opens at or after ``start``."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if text[at] == "}" and depth == 0:
+            return at + 1
+    raise AssertionError(text[start : start + 80])
+
+
+def shipped() -> Iterator[tuple[str, str]]:
+    """Each virtual server of keepalived's own samples: its name, what stands behind, and its block.
+
+    Without their checkers, for their realservers are not here.
+    """
+    for path in sorted(SAMPLES.glob("keepalived.conf.*")):
+        text = re.sub(r"(?m)[#!].*$", "", path.read_text())
+        for found in _BLOCK.finditer(text):
+            body = text[found.end() - 1 : block_at(text, found.start())]
+            while checker := _CHECKER.search(body):
+                body = body[: checker.start()] + body[block_at(body, checker.start()) :]
+            yield f"sample{path.suffix} {found[1].strip()}", body
+
+
+def with_samples(configs: dict[str, str]) -> dict[str, str]:
+    """Each with a port or mark of its own: several samples have the same virtual server."""
+    found = {}
+    for number, (name, body) in enumerate(shipped(), 2001):
+        target = name.split()[1]
+        found[name] = f"virtual_server {target} {number} {body}\n"
+    return configs | found
+
+
+CONFIGS = with_samples(CONFIGS)
+
+
 def addresses() -> list[str]:
     shown = subprocess.run(
         ["ip", "-br", "address", "show", "dev", "eth0"], capture_output=True, text=True, check=True
@@ -187,7 +231,10 @@ def moved() -> list[str]:
     return sorted(lines)
 
 
-MARKS = {name: str(1001 + number) for number, name in enumerate(CONFIGS)}
+MARKS = {
+    name: re.search(r"\b(?:1|2)0\d\d\b(?!\.)", text)[0]  # type: ignore[index]  # each has one
+    for name, text in CONFIGS.items()
+}
 """The port or firewall mark of each."""
 
 
@@ -255,6 +302,11 @@ def test_the_same_rules(name: str, tables: dict[str, list[str]]) -> None:
 
     assert ours == theirs
     assert len(theirs) >= 2
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="keepalived's samples are not installed")
+def test_eight_of_the_shipped_samples_are_among_them() -> None:
+    assert len({name.split()[0] for name in CONFIGS if name.startswith("sample")}) >= 8
 
 
 def test_the_same_whole_table_and_addresses(tables: dict[str, list[str]]) -> None:
