@@ -10,8 +10,9 @@ from collections.abc import Mapping
 GUEST = "in a guest, beside a running pair: tests/kernel/test_documented_commands.py"
 
 _LAB = "starts a guest of its own, for minutes; lvsha.lab has tests, and `./run demo` is such a command"
+_TUTORIAL = "in a guest: tests/kernel/test_tutorials.py runs the same script"
 _BENCH = "a benchmark of minutes; it made the page that it stands on"
-_SSH = "needs other machines by ssh; tests/kernel/test_doctor.py asks several over `ip netns exec`"
+_SSH = "needs other machines by ssh; tests/kernel/test_doctor_by_ssh.py asks several"
 _INSTALL = "changes the machine that it runs on; tests/package installs the same into a clean root"
 _REALSERVERS = "asks machines of the reader; tests/cli/test_check.py asks servers of its own"
 _CAPTURE = "listens on this machine's interfaces until Ctrl-C; tests/kernel/test_trace_live.py does it"
@@ -95,14 +96,17 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
     "docs/reference/ipvs.md": {"lvsha lab": _LAB},
     "docs/reference/lab.md": {"lvsha lab": _LAB},
     "docs/tutorials/dr-from-nothing.md": {
-        "mkdir -p build/tutorial": _LAB,
+        "mkdir -p build/tutorial": _TUTORIAL,
         "sysctl -q -w": "what `lvsha realserver plan` prints; tests/kernel/test_realserver.py applies it",
     },
     "docs/tutorials/from-keepalived.md": {
         "lvsha config convert --to": GUEST,
         "systemctl stop keepalived": "moves a pair under systemd; install.md says where it was tried",
     },
-    "docs/tutorials/nat-on-one-network.md": {"mkdir -p build/tutorial": _LAB, ".venv/bin/lvsha lab": _LAB},
+    "docs/tutorials/nat-on-one-network.md": {
+        "mkdir -p build/tutorial": _TUTORIAL,
+        ".venv/bin/lvsha lab": _TUTORIAL,
+    },
 }
 """Page, the beginning of a block's first line, where it is run or why it is not."""
 
