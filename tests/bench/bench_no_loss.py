@@ -40,18 +40,8 @@ KINDS = {
     "UDP, persistent": "protocol=udp",
     "fwmark": "fwmark=7",
 }
-SCENARIOS = {
-    "late-joiner": "connections=200",
-    "failback": "",
-    "second-failure": "",
-    "fresh-connections": "",
-    "quiet-connections": "connections=50",
-    "lossy-sync": "",
-    "partition-heal": "",
-    "forged-sync": "",
-    "switchover-under-load": "idle=1000",
-    "config-lag": "",
-}
+SCENARIOS = {name: own for name, own in matrix.SCENARIOS.items() if name != "table-100k"}
+SCENARIOS["switchover-under-load"] = "idle=1000"
 FURTHER = (
     "lossy-sync,loss=5",
     "switchover-under-load",
