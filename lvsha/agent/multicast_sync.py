@@ -3,7 +3,8 @@
 ::
 
     kernel master daemon ─ the sync interface ─▶ other directors' kernels
-              └────────▶ SyncCapture ▶ Announcer ─▶ the same group, while we hold addresses
+              ├────────▶ SyncCapture ▶ Announcer ─▶ the same group, while we hold addresses
+    a host that joins the group ▶ GroupJoins ──┘
 
 ``lvsha.sync.announcer`` decides; see there what is said, and why nothing else may be.
 """
@@ -18,6 +19,7 @@ from lvsha.agent.journal import Journal
 from lvsha.agent.seeding import read_entries
 from lvsha.core.errors import KernelError
 from lvsha.core.instant import SECOND, Instant, to_seconds
+from lvsha.io.group_joins import GroupJoins
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.reactor import monotonic
 from lvsha.io.sync_capture import SyncCapture
@@ -56,6 +58,7 @@ class MulticastSync:
         self.announcer = _announcer(settings)
         self._capture: SyncCapture | None = None
         self._sender: GroupSender | None = None
+        self._joins: GroupJoins | None = None
         self._marks: frozenset[int] = frozenset()
         self._routers: Sequence[dict[str, Any]] = ()
         self._wants_reading = False
@@ -162,21 +165,32 @@ class MulticastSync:
             if not messages:
                 return
 
+    def _on_joins(self) -> None:
+        try:
+            if self._joins is not None and self._joins.has_newcomer():
+                self.announcer.newcomer(monotonic())
+                self._wake.set()
+        except KernelError as error:
+            self._failed(error)
+
     def _open(self) -> bool:
         settings = self._settings
         try:
             self._sender = GroupSender(
                 settings.interface,
-                group=settings.group or IPv4Address(DEFAULT_GROUP),
+                group=IPv4Address(settings.group or DEFAULT_GROUP),
                 port=settings.port,
                 ttl=settings.ttl,
             )
             self._capture = SyncCapture(settings.interface, port=settings.port, ours=self._sender.port)
+            self._joins = GroupJoins(settings.interface, IPv4Address(settings.group or DEFAULT_GROUP))
         except KernelError as error:
             self._failed(error)
             return False
         self._complaint = ""
-        asyncio.get_running_loop().add_reader(self._capture.fileno(), self._on_capture)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._capture.fileno(), self._on_capture)
+        loop.add_reader(self._joins.fileno(), self._on_joins)
         return True
 
     def _failed(self, error: KernelError) -> None:
@@ -187,12 +201,13 @@ class MulticastSync:
         self._close()
 
     def _close(self) -> None:
-        if self._capture is not None:
-            asyncio.get_running_loop().remove_reader(self._capture.fileno())
-            self._capture.close()
+        for each in (self._capture, self._joins):
+            if each is not None:
+                asyncio.get_running_loop().remove_reader(each.fileno())
+                each.close()
         if self._sender is not None:
             self._sender.close()
-        self._capture = self._sender = None
+        self._capture = self._joins = self._sender = None
 
 
 def _is_captured(settings: SyncSettings) -> bool:

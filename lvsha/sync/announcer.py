@@ -3,8 +3,8 @@
 A kernel that takes an address over announces nothing of what it learned before, one that
 hears late is told nothing, a lost datagram is not said again, and a copy may end up to a
 refresh period before its original. So whoever *holds* an address says its rows again:
-at once what a takeover inherited, then every row from time to time, each with what is
-left of it.
+at once what a takeover inherited, all when somebody new listens to the group, and every row from
+time to time, each with what is left of it.
 
 The protocol has neither order nor owner, so what may be said is bounded by the kernel's
 own rule, who forwards announces:
@@ -36,8 +36,11 @@ AGAIN: Final = 3 * SECOND
 PACE: Final = 10 * MILLISECOND
 AT_ONCE: Final = 40
 """Rows in ``PACE``, one full message: 4,000 a second, 150 kB."""
-INHERITED_AT_ONCE: Final = 400
-"""The same for what a takeover inherited: ten messages; a plain kernel's socket holds ninety."""
+URGENT_AT_ONCE: Final = 400
+"""The same of what a takeover inherited, or a newcomer lacks: ten messages; a plain kernel's socket holds
+ninety."""
+NEWCOMER_LEAST: Final = SECOND
+"""Everything is said at once for newcomers no more often: anybody can say that he has joined."""
 LIMIT: Final = 1_000_000
 
 _NEVER: Final = Instant(-(1 << 62))
@@ -67,6 +70,9 @@ class Announcer:
         self._syncid = syncid
         self._window = window
         self._limit = limit
+        self._urgent_before = Instant(_NEVER + 1)
+        """Rows that were said before are due."""
+        self._newcomer_at = _NEVER
         self._rows: OrderedDict[bytes, _Row] = OrderedDict()
         """The one said longest ago first."""
 
@@ -99,6 +105,13 @@ class Announcer:
         if self._rows and self.deadline is None:
             self.deadline = after(now, AGAIN)
 
+    def newcomer(self, now: Instant) -> None:
+        """Somebody new listens to the group: say everything."""
+        if now - self._newcomer_at >= NEWCOMER_LEAST:
+            self._newcomer_at = self._urgent_before = now
+            if self._rows:
+                self.deadline = now
+
     def inherit(self, table: Iterable[tuple[bytes, int]], now: Instant) -> int:
         """Our kernel's table, entries and what is left of them in nanoseconds; how many are to be said."""
         taken = 0
@@ -122,8 +135,9 @@ class Announcer:
         entries: list[bytes] = []
         while rows:
             key, row = next(iter(rows.items()))
-            most = INHERITED_AT_ONCE if row.said == _NEVER else AT_ONCE
-            if len(entries) >= most or (row.said != _NEVER and after(row.said, AGAIN) > now):
+            is_urgent = row.said < self._urgent_before
+            most = URGENT_AT_ONCE if is_urgent else AT_ONCE
+            if len(entries) >= most or not (is_urgent or after(row.said, AGAIN) <= now):
                 break
             left = row.expires - now
             if left <= 0 or vaddr_of(key) not in self.claims:
@@ -143,7 +157,7 @@ class Announcer:
         if not self._rows:
             return None
         first = next(iter(self._rows.values()))
-        due = now if first.said == _NEVER else after(first.said, AGAIN)
+        due = now if first.said < self._urgent_before else after(first.said, AGAIN)
         return max(due, after(now, PACE))
 
     def _has_room(self) -> bool:

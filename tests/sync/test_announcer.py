@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
-from lvsha.sync.announcer import AGAIN, AT_ONCE, INHERITED_AT_ONCE, PACE, Announcer
+from lvsha.sync.announcer import AGAIN, AT_ONCE, NEWCOMER_LEAST, PACE, URGENT_AT_ONCE, Announcer
 from lvsha.sync.producer import SendMessage
 from lvsha.wire.ipvs_sync.message import decode_message
 from lvsha.wire.ipvs_sync.names import ConnFlag, TcpState
@@ -145,12 +145,25 @@ def test_a_large_table_is_said_in_steps_that_a_plain_kernel_can_take() -> None:
 
     first = announcer.on_deadline(NOW)
 
-    assert len(said(first)) == INHERITED_AT_ONCE
+    assert len(said(first)) == URGENT_AT_ONCE
     assert all(isinstance(each, SendMessage) and len(each.payload) <= 1472 for each in first)
     assert announcer.on_deadline(at(NOW + PACE - 1)) == []
     words = everything(announcer, NOW, SECOND)
     assert len(words) == 600
     assert len(said(announcer.on_deadline(at(NOW + AGAIN)))) == AT_ONCE
+
+
+def test_a_newcomer_is_told_everything_at_once_but_not_as_often_as_anybody_likes() -> None:
+    announcer = holder()
+    announcer.hear(assemble(7, [entry(1), entry(2)]), NOW)
+    soon = at(NOW + 100 * MILLISECOND)
+
+    announcer.newcomer(soon)
+    assert {conn.cport for conn in said(announcer.on_deadline(soon))} == {1, 2}
+    announcer.newcomer(at(soon + NEWCOMER_LEAST - 1))
+    assert announcer.deadline == soon + AGAIN
+    announcer.newcomer(at(soon + NEWCOMER_LEAST))
+    assert len(said(announcer.on_deadline(at(soon + NEWCOMER_LEAST)))) == 2
 
 
 def test_rows_past_the_limit_are_counted() -> None:

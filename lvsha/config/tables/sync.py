@@ -121,7 +121,8 @@ class Sync(Table):
         default=None,
         description=(
             '`"multicast"`: the kernel\'s own datagrams; interoperates with plain kernels and '
-            'keepalived. `"relay"`: the agents carry them, see `[sync.relay]`. Default: `"relay"` where '
+            "keepalived; whoever holds an address says its connections again. "
+            '`"relay"`: the agents carry them, see `[sync.relay]`. Default: `"relay"` where '
             "there is another director and a `relay.key_file`."
         ),
     )
