@@ -32,7 +32,7 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
     "docs/failures/realserver-answers-arp.md": {"sysctl -w": GUEST},
     "docs/how-to/check-a-configuration.md": {"$ lvsha config diff": GUEST},
     "docs/how-to/check-a-realserver.md": {"lvsha check run": _REALSERVERS},
-    "docs/how-to/check-through-the-path.md": {"sysctl net": GUEST, "lvsha check run": _REALSERVERS},
+    "docs/how-to/check-through-the-path.md": {"lvsha check run": _REALSERVERS},
     "docs/how-to/convert-a-configuration.md": {
         "lvsha config convert /etc": GUEST,
         "lvsha config convert --to": GUEST,
