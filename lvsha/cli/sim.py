@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from lvsha.cli.sim_swarm import add_swarms, run_swarm
 
 SUMMARY = "run virtual directors on a virtual network"
 
@@ -29,6 +29,8 @@ faults, each with an optional time before it ("3s: thaw lb1"):
   freeze N, thaw N             it stands still (SIGSTOP, a host without time for it)
   lag N 50ms                   it is always so late
   link N down, link N up       its interface
+  trap N 2 kill                its next transition ends after two steps: kill, power_off or freeze
+  drift N 20000                its clock is fast by so many parts in a million; below 0: slow
   cut A B, partition A B, isolate N, heal     the network, one way, both ways, whole again
   loss 0.3, delay 1ms 20ms, calm              what the network does to what it carries
   release N, resume N, shutdown N, priority N 50
@@ -66,15 +68,7 @@ def main(argv: Sequence[str]) -> int:
     again.add_argument("journal", type=Path, metavar="JOURNAL", help="what [agent] record_file wrote")
     again.add_argument("--config", type=Path, required=True, metavar="FILE", help="as it was then")
     again.add_argument("--node", help="which of [directors] recorded it")
-    for verb, of in (("swarm", "of routers"), ("relay", "of the relay of connections")):
-        swarm = verbs.add_parser(verb, help=f"random lives {of}; 1 when an invariant breaks")
-        which = swarm.add_mutually_exclusive_group()
-        which.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
-        which.add_argument(
-            "--seed", type=int, metavar="S", help="only this one, with the end of its transcript"
-        )
-        swarm.add_argument("--first", type=int, default=0, metavar="S", help="the first seed (0)")
-        swarm.add_argument("--misfortunes", type=int, default=40, metavar="N", help="per life (40)")
+    add_swarms(verbs)
     arguments = parser.parse_args(argv)
     if arguments.verb == "replay":
         return _replay(arguments)
@@ -84,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.config is not None or not arguments.files:
             parser.error("run: give scenarios, or --config FILE with --fault")
         return _run(arguments.files, rewrite=arguments.rewrite)
-    return _swarm(arguments)
+    return run_swarm(arguments)
 
 
 def _run(files: Sequence[Path], *, rewrite: bool) -> int:
@@ -199,38 +193,4 @@ def _replay(arguments: argparse.Namespace) -> int:
             print(f"lvsha sim: {problem}", file=sys.stderr)
         return 2
     print(f"{count} inputs, the same outputs")
-    return 0
-
-
-def _swarm(arguments: argparse.Namespace) -> int:
-    from lvsha.core.instant import to_seconds
-    from lvsha.sim import relay_swarm, swarm
-
-    live: Callable[..., swarm.Life | relay_swarm.RelayLife] = (
-        swarm.live if arguments.verb == "swarm" else relay_swarm.live
-    )
-    only = arguments.seed is not None
-    seeds = [arguments.seed] if only else range(arguments.first, arguments.first + arguments.seeds)
-    began = time.monotonic()
-    simulated = 0
-    totals: Counter[str] = Counter()
-    for seed in seeds:
-        life = live(seed, misfortunes=arguments.misfortunes)
-        simulated += life.simulated
-        totals.update(life.figures)
-        if life.broken:
-            print(*life.end, sep="\n")
-            print(f"seed {seed}: {life.broken}")
-            if not only:
-                print(
-                    f"again: lvsha sim {arguments.verb} --seed {seed} --misfortunes {arguments.misfortunes}"
-                )
-            return 1
-    took = time.monotonic() - began
-    hours = to_seconds(simulated) / 3600
-    told = ", ".join(f"{count} {what}" for what, count in totals.items())
-    print(
-        f"{len(seeds)} lives, {hours:.1f} simulated hours, {told}: "
-        f"all held ({took:.1f} s, {hours / (took / 60):.0f} hours a minute)"
-    )
     return 0

@@ -198,6 +198,7 @@ class Director:
         self._read()
         self._look_at_the_kernel()
         self._on_deadline()
+        self.arm()
 
     def set_link(self, up: bool) -> None:
         self.link_up = up
@@ -343,16 +344,16 @@ class Director:
 
     def arm(self) -> None:
         """Ask the world to come back at the first deadline."""
-        due = None
+        due, lapse = NEVER, self.kernel.due
         if self.routers and not self.is_frozen:
-            due = earliest(self.announcer.deadline, self.leases.deadline)
+            due = earliest(self.announcer.deadline, self.leases.deadline) or NEVER
             for router in self.routers.values():
-                due = earliest(due, router.deadline)
-        lapse = self.kernel.due
+                deadline = router.deadline
+                if deadline is not None and deadline < due:
+                    due = deadline
         if not self.clock.is_true:
-            due = due and self.clock.when(due)
-            lapse = self.clock.when(lapse)
-        self._wakes = NEVER if due is None else Instant(due + self.lag)
+            due, lapse = self.clock.when(due), self.clock.when(lapse)
+        self._wakes = Instant(due + self.lag) if due < NEVER else NEVER
         self.due = self._wakes if self._wakes < lapse else lapse
 
     def _on_deadline(self) -> None:
@@ -368,7 +369,6 @@ class Director:
             for output in self.announcer.on_deadline(now):
                 if isinstance(output, SendGratuitousArp | SendNeighborAdvertisement) and self.link_up:
                     self._network.send(self.name, Claim(self.name, output.address))
-        self.arm()
 
     @property
     def _is_alive(self) -> bool:
@@ -383,16 +383,17 @@ class Director:
         if self.is_frozen:
             self._interrupted.append((router, deque(outputs)))
             return
+        now = self._now()
         if outputs:
             self._carry_out_all(router, deque(outputs))
             if not self._is_alive:
                 return
             held = settings.bound_addresses if router.holds_addresses else ()
-            self.leases.hold(settings.name, held, settings.lease, self._now())
+            self.leases.hold(settings.name, held, settings.lease, now)
         words = self._last_words.get(settings.name)
         if words is None:
-            words = self._last_words[settings.name] = LastWords(router.state, self._now())
-        words.state, words.at = router.state, self._now()
+            words = self._last_words[settings.name] = LastWords(router.state, now)
+        words.state, words.at = router.state, now
         self._last_number = self._numbers.last
 
     def _carry_out_all(self, router: VirtualRouter, pending: deque[Output]) -> None:

@@ -129,7 +129,7 @@ class _UnknownError(Exception):
 
 
 @dataclass(slots=True)
-class _Look:
+class Look:
     """Everything there is, at an instant: places, and what was there."""
 
     at: Instant
@@ -201,11 +201,11 @@ class Leaper:
         world = self._world
         try:
             self._let_arrive(target)
-            before = self._look()
+            before = self.look()
             self._run(Instant(world.now + period), finer)
             if not self._may_leap():
                 return None
-            after = self._look()
+            after = self.look()
         except _UnknownError:
             return None
         moved = _moved(before, after, period)
@@ -232,9 +232,10 @@ class Leaper:
         while (expected := world.expected) and expected[0][0] <= min(target, world.now + MILLISECOND):
             world.run_until(expected[0][0])
 
-    def _look(self) -> _Look:
+    def look(self) -> Look:
+        """Everything, as it is now."""
         stage = self._stage
-        look = _Look(self._world.now, [], [], [], self._world.expected)
+        look = Look(self._world.now, [], [], [], self._world.expected)
         for root in (self._world, stage.network, stage.beside, stage.tally, *stage.directors):
             if root is not None:
                 _write_down(root, look)
@@ -245,7 +246,7 @@ class Leaper:
                 look.thresholds.extend(_thresholds(router))
         return look
 
-    def _go(self, look: _Look, moved: list[int], times: int, period: int) -> None:
+    def _go(self, look: Look, moved: list[int], times: int, period: int) -> None:
         world = self._world
         for (container, key, _), value, step in zip(look.places, look.values, moved, strict=True):
             if step:
@@ -255,10 +256,10 @@ class Leaper:
             _requeue(director.announcer)
             director.arm()
 
-    def _prove(self, look: _Look, moved: list[int], times: int, period: int) -> None:
+    def _prove(self, look: Look, moved: list[int], times: int, period: int) -> None:
         """Play it, and compare where everything is with where the leap would have put it."""
         self._world.run_until(Instant(look.at + times * period))
-        played = self._look()
+        played = self.look()
         assert len(played.values) == len(look.values), "a leap would have missed something"
         for place, value, step, is_now in zip(look.places, look.values, moved, played.values, strict=True):
             would_be = value + times * step if step else value
@@ -272,7 +273,7 @@ def _thresholds(router: VirtualRouter) -> Iterator[Instant]:
         yield Instant(worse_since + router.settings.preempt_delay)
 
 
-def _write_down(thing: Any, look: _Look) -> None:
+def _write_down(thing: Any, look: Look) -> None:
     """Every value below ``thing``, in an order that is always the same.
 
     Raises:
@@ -282,7 +283,7 @@ def _write_down(thing: Any, look: _Look) -> None:
         _write_value(thing, name, getattr(thing, name), role, look)
 
 
-def _write_value(container: Any, key: Any, value: Any, role: Role | None, look: _Look) -> None:
+def _write_value(container: Any, key: Any, value: Any, role: Role | None, look: Look) -> None:
     kind: Any = type(value)
     if kind is int:
         if role is None:
@@ -330,7 +331,7 @@ def _is_frozen(kind: type) -> bool:
     return parameters is not None and bool(parameters.frozen)
 
 
-def _moved(before: _Look, after: _Look, period: int) -> list[int] | None:
+def _moved(before: Look, after: Look, period: int) -> list[int] | None:
     """How far each value goes in one period; None: the next one may be another."""
     if before.expected != after.expected or len(before.values) != len(after.values):
         return None
@@ -361,7 +362,7 @@ def _is_passed(instants: list[Instant], begin: Instant, end: Instant) -> bool:
     return any(begin < instant <= end for instant in instants)
 
 
-def _until(before: _Look, after: _Look) -> Instant:
+def _until(before: Look, after: Look) -> Instant:
     """The first instant that stands still, or that the world was asked for."""
     until = NEVER
     for instant in after.thresholds:
@@ -375,7 +376,7 @@ def _until(before: _Look, after: _Look) -> Instant:
     return until
 
 
-def _silent(look: _Look, moved: list[int]) -> int:
+def _silent(look: Look, moved: list[int]) -> int:
     """For how many periods no count gets to where it is told."""
     times: int = NEVER
     for value, step, (_, _, role) in zip(look.values, moved, look.places, strict=True):

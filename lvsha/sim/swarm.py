@@ -64,7 +64,9 @@ class Life:
         }
 
 
-class _Life:
+class Course:
+    """One life being lived."""
+
     def __init__(self, seed: int, misfortunes: int, quiet: int, leaping: Leaping) -> None:
         self.dice = Random(seed)
         self.misfortunes = misfortunes
@@ -151,7 +153,7 @@ def live(seed: int, *, misfortunes: int = 40, quiet: int = QUIET, leaping: Leapi
     Args:
         quiet: nanoseconds that a quiet spell lasts on average; 0: there is none.
     """
-    life = _Life(seed, misfortunes, quiet, leaping)
+    life = Course(seed, misfortunes, quiet, leaping)
     broken = ""
     try:
         life.live()

@@ -29,7 +29,7 @@ from lvsha.core.addr import Address
 from lvsha.core.errors import LvshaError
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, to_seconds
 from lvsha.core.machine import Output
-from lvsha.sim.director import Director
+from lvsha.sim.director import Director, Trap
 from lvsha.sim.lines import line
 from lvsha.sim.network import CALM, GATEWAY, Network, Weather
 from lvsha.sim.world import World
@@ -254,6 +254,20 @@ class Transcript:
 
     def _do_thaw(self, name: str) -> None:
         self.directors[name].thaw()
+
+    def _do_trap(self, name: str, steps: str, how: str = "kill") -> None:
+        """Its next transition goes no further than ``steps`` outputs: kill, power_off or freeze."""
+        director = self.directors[name]
+        ends = {"kill": director.kill, "power_off": director.power_off, "freeze": director.freeze}
+        if how not in ends:
+            raise ValueError(f"{how!r} is not kill, power_off or freeze")
+        director.trap = Trap(int(steps), ends[how])
+
+    def _do_drift(self, name: str, ppm: str) -> None:
+        """From now on its clock is so many parts in a million fast; below 0: slow."""
+        director = self.directors[name]
+        director.clock.drift(int(ppm))
+        director.arm()
 
     def _do_lag(self, name: str, text: str) -> None:
         """From now on its process runs so late, always; 0s: never."""
