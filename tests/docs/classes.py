@@ -16,6 +16,7 @@ _SSH = "needs other machines by ssh; tests/kernel/test_doctor_by_ssh.py asks sev
 _INSTALL = "changes the machine that it runs on; tests/package installs the same into a clean root"
 _REALSERVERS = "asks machines of the reader; tests/cli/test_check.py asks servers of its own"
 _CAPTURE = "listens on this machine's interfaces until Ctrl-C; tests/kernel/test_trace_live.py does it"
+_PAIR = "asks a pair with a file of the reader; tests/kernel/test_pair.py tries, confirms and rolls back"
 _SYNC = "listens to a sync network until it is ended; tests/kernel/test_sync_live.py does it"
 
 CLASSES: Mapping[str, Mapping[str, str]] = {
@@ -43,6 +44,12 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
         "for f in": "needs keepalived's samples; tests/config/importers/test_keepalived_samples.py has them",
     },
     "docs/how-to/convert-from-lvs-conf.md": {"lvsha realserver plan": GUEST},
+    "docs/how-to/change-both-directors.md": {
+        "lvsha config push new.toml --plan": _PAIR,
+        "lvsha config push new.toml --confirm-within 5m": _PAIR,
+        "lvsha config confirm": _PAIR,
+        "lvsha config rollback": _PAIR,
+    },
     "docs/how-to/dashboard.md": {"ssh -N": _SSH},
     "docs/how-to/drain-a-realserver.md": {
         'lvsha drain 10.0.0.11 --deadline 10m --reason "new disk" --wait': GUEST,
@@ -87,6 +94,7 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
     "docs/how-to/trace-a-connection.md": {"tcpdump": _CAPTURE, "lvsha trace live": _CAPTURE},
     "docs/reference/api.md": {"curl --unix": GUEST},
     "docs/reference/benchmarks-no-loss.md": {".venv/bin/python tests/bench": _BENCH},
+    "docs/reference/benchmarks-sync.md": {".venv/bin/python tests/bench": _BENCH},
     "docs/reference/benchmarks.md": {".venv/bin/python tests/bench": _BENCH, "lvsha lab": _LAB},
     "docs/reference/doctor.md": {
         "lvsha doctor": _SSH,
