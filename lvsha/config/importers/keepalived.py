@@ -123,6 +123,7 @@ def _global_handlers(known: Globals, notebook: Notebook) -> dict[str, Any]:
         "vrrp_iptables": ignore,
         "nftables": ignore,
         "vrrp_startup_delay": lambda s: setattr(known, "startup_delay", seconds(s)),
+        "vrrp_delay_after_boot": lambda s: setattr(known, "boot_delay", seconds(s)),
         "lvs_sync_daemon": lambda s: _sync_daemon(s, known),
         "lvs_timeouts": lambda s: _timeouts(s, known),
         "lvs_flush": flush,

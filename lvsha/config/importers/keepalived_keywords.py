@@ -25,7 +25,7 @@ CARRIED: Final = {
         " default_interface vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh"
         " vrrp_garp_interval vrrp_strict vrrp_check_unicast_src vrrp_skip_check_adv_addr vrrp_iptables"
         " nftables lvs_flush lvs_flush_onstop script_user enable_script_security"
-        " vrrp_startup_delay"
+        " vrrp_startup_delay vrrp_delay_after_boot"
     ),
     "vrrp": _words(
         "vrrp_instance state interface virtual_router_id priority advert_int authentication auth_type"
@@ -36,7 +36,7 @@ CARRIED: Final = {
         " track_interface track_script track_process vrrp_script script interval timeout rise fall init_fail"
         " vrrp_track_process process vrrp_sync_group track_file vrrp_track_file file reverse delay fork_delay"
         " terminate_delay virtual_routes virtual_rules notify notify_master notify_backup notify_fault"
-        " interface_up_down_delays"
+        " interface_up_down_delays use_vmac no_accept"
     ),
     "lvs": _words(
         "virtual_server virtual_server_group real_server sorry_server lvs_sched lb_algo lvs_method lb_kind"
@@ -77,7 +77,7 @@ _TRACKED_PROCESS = (
 _INIT_FILE = "the file is not made: let systemd-tmpfiles do that"
 _PRIMARY = "a router whose own interface is down is always in FAULT: it could not be heard"
 _STATIC = "belongs to the machine's network set-up (ifupdown, systemd-networkd): put it there"
-_VMAC = "addresses are announced with the interface's own MAC; gratuitous ARP moves them"
+_VMAC = "use_vmac is carried: all addresses of a router are on it; unicast adverts leave from below"
 _BFD = (
     "there is no BFD: a 10 ms advert_interval finds a dead director as fast, and"
     ' track = [{ gateway = "..." }] a lost neighbour'
@@ -162,7 +162,6 @@ REASONS: Final[dict[str, Reason]] = {
             " owner_ignore_adverts unicast_ttl",
             Reason("lvsha does as RFC 9568 says here", matters=False),
         ),
-        ("vrrp_delay_after_boot", Reason("startup_delay waits after each start of the agent")),
         ("static_ipaddress static_routes static_rules", Reason(_STATIC)),
         (
             "track_group",
@@ -183,10 +182,10 @@ REASONS: Final[dict[str, Reason]] = {
             Reason("what a group tracks counts for all its members, weights too", matters=False),
         ),
         (
-            "use_vmac use_vmac_addr use_ipvlan vmac_xmit_base vmac_prefix vmac_addr_prefix vrf",
+            "use_vmac_addr use_ipvlan vmac_xmit_base vmac_prefix vmac_addr_prefix vrf",
             Reason(_VMAC),
         ),
-        ("no_accept no_virtual_ipaddress", Reason(_FIREWALL)),
+        ("no_virtual_ipaddress", Reason(_FIREWALL)),
         (
             "auth_hmac active_key anti_replay time_window mode",
             Reason(

@@ -34,6 +34,7 @@ class Globals:
         self.exclusive = False
         self.script_user: str | None = None
         self.startup_delay: float = 0.0
+        self.boot_delay: float = 0.0
         self.script_security = False
         self.rules = Rules()
         self.link_delays: dict[str, tuple[float, float]] = {}
@@ -100,7 +101,9 @@ class Instance:
             "garp_master_delay": self._garp_delay,
             "strict_mode": lambda s: setattr(self, "_strict", truth(s)),
             "skip_check_adv_addr": lambda s: None,
-            "accept": lambda s: None,
+            "accept": lambda s: self._extra.pop("accept", None),
+            "no_accept": lambda s: self._extra.update(accept=False),
+            "use_vmac": self._use_vmac,
             "v3_checksum_as_v2": lambda s: self._extra.update(checksum="message") if truth(s) else None,
             "virtual_routes": lambda s: take_routes(s, self._routes, self._notebook),
             "virtual_rules": lambda s: take_rules(s, self._globals.rules, self._rules, self._notebook),
@@ -125,6 +128,15 @@ class Instance:
     def _set_interface(self, statement: Statement) -> None:
         self.interface = statement.values[0]
         self.has_interface = True
+
+    def _use_vmac(self, statement: Statement) -> None:
+        self._extra["vmac"] = True
+        names = [word for word in statement.values if ":" not in word]
+        if names:
+            self._extra["vmac_interface"] = names[0]
+        if len(names) < len(statement.values):
+            message = "the hardware address is RFC 9568's, made of the VRID"
+            self._notebook.lost(statement.place, "use_vmac", message)
 
     def _set_version(self, statement: Statement) -> None:
         self._version = number(statement, 2, 3)
@@ -275,6 +287,8 @@ class Instance:
             table["garp"] = self._garp
         if self._globals.startup_delay:
             table["startup_delay"] = duration(self._globals.startup_delay)
+        if self._globals.boot_delay:
+            table["boot_delay"] = duration(self._globals.boot_delay)
         self._add_link_delays(table)
         if self._routes:
             table["routes"] = self._routes

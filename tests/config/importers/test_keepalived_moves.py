@@ -48,6 +48,16 @@ def told(router: RouterSettings, state: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def test_virtual_macs_silence_and_the_pause_after_a_boot_are_carried() -> None:
+    one, other = routers(
+        "use_vmac vrrp.9 00:11:22:33:44:55\n no_accept", "global_defs {\n vrrp_delay_after_boot 20\n}"
+    )
+
+    assert (one.vmac_interface, one.accept, one.boot_delay) == ("vrrp.9", False, 20 * SECOND)
+    assert (other.vmac_interface, other.accept) == (None, True)
+    assert routers("use_vmac")[0].vmac_interface == "vrrp.1"
+
+
 def test_notify_alone_is_the_hook() -> None:
     router, other = routers('notify "/usr/local/bin/x -v" root')
 
