@@ -26,6 +26,7 @@ from lvsha.wire.netlink import (
     Layouts,
     attribute,
     attribute_map,
+    attributes,
     messages,
 )
 
@@ -39,6 +40,7 @@ _GROUP_LINK, _GROUP_IPV4_ADDRESS, _GROUP_IPV6_ADDRESS = 1, 5, 9
 _IFINFO = Struct("=BxHiII")
 _IFADDR = Struct("=BBBBI")
 _CACHEINFO = Struct("=IIII")
+_CACHEINFO_HEADER = Struct("=HH").pack(4 + _CACHEINFO.size, 6)
 _U32 = Struct("=I")
 
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
@@ -55,6 +57,8 @@ FOREVER_S = 0xFFFFFFFF
 """A life time without an end."""
 
 _READ_AT_ONCE = 256
+_TOLD_MAX = 16384
+"""Addresses whose last message is remembered; then it begins anew."""
 
 NO_CAPABILITY = "needs CAP_NET_ADMIN: run as root, or give the unit AmbientCapabilities=CAP_NET_ADMIN"
 
@@ -254,6 +258,9 @@ class RouteSocket:
         self._netlink = netlink or NetlinkSocket(ROUTE, deadline_s=deadline_s)
         self._netlink.check_strictly()
         self._decoder = AddressDecoder()
+        self._form: tuple[object, ...] = ()
+        self._encoded: dict[tuple[int, Prefix], bytes] = {}
+        """Additions of that form: a lease is renewed with the same bytes for years."""
 
     def close(self) -> None:
         self._netlink.close()
@@ -326,15 +333,23 @@ class RouteSocket:
         """
         flags = CREATE | (EXCL if valid_s is None else REPLACE)
 
+        form = (nodad, noprefixroute, valid_s)
+        if form != self._form or len(self._encoded) >= _TOLD_MAX:
+            self._form = form
+            self._encoded.clear()
+
         def encode(index: int, prefix: Prefix) -> bytes:
-            return encode_address(
-                index,
-                prefix,
-                nodad=nodad,
-                noprefixroute=noprefixroute and not prefix.ip.is_link_local,
-                valid_s=valid_s,
-                deprecated=prefix.version == 6,
-            )
+            payload = self._encoded.get((index, prefix))
+            if payload is None:
+                payload = self._encoded[index, prefix] = encode_address(
+                    index,
+                    prefix,
+                    nodad=nodad,
+                    noprefixroute=noprefixroute and not prefix.ip.is_link_local,
+                    valid_s=valid_s,
+                    deprecated=prefix.version == 6,
+                )
+            return payload
 
         requests = [(item, _NEWADDR, flags) for item in items]
         return self._change(requests, encode, "add {} to {}", forgiven=(errno.EEXIST,))
@@ -402,6 +417,10 @@ class RouteMonitor:
         for group in (_GROUP_LINK, _GROUP_IPV4_ADDRESS, _GROUP_IPV6_ADDRESS):
             self._netlink.join(group)
         self._decoder = AddressDecoder()
+        self._told: set[bytes] = set()
+        """Address messages without their life times."""
+        self._life_time_at: dict[int, int] = {}
+        """Where the life times are, by the length of a message."""
 
     def fileno(self) -> int:
         """Readable when something happened."""
@@ -420,12 +439,35 @@ class RouteMonitor:
                 if error.errno == errno.ETIMEDOUT:
                     return events
                 events.append(NotificationsLost())
+                self._told.clear()
                 continue
             for kind, _flags, _sequence, start, end in messages(buffer):
+                if kind == _NEWADDR and self._is_renewal(buffer, start, end):
+                    continue
                 event = self._event(kind, buffer, start, end)
                 if event is not None:
                     events.append(event)
         return events
+
+    def _is_renewal(self, buffer: bytes, start: int, end: int) -> bool:
+        """Whether it has been told before with another life time.
+
+        So nearly all are, where addresses are on a lease, and taking them apart was half of the work.
+        """
+        at = self._life_time_at.get(end - start, -1)
+        if at < 0 or buffer[start + at - 4 : start + at] != _CACHEINFO_HEADER:
+            found = attributes(buffer, start + _IFADDR.size, end)
+            at = next((first - start for kind, first, _ in found if kind == _IFA_CACHEINFO), -1)
+            if at < 0:
+                return False
+            self._life_time_at[end - start] = at
+        told = buffer[start : start + at] + buffer[start + at + _CACHEINFO.size : end]
+        if told in self._told:
+            return True
+        if len(self._told) >= _TOLD_MAX:
+            self._told.clear()
+        self._told.add(told)
+        return False
 
     def _event(self, kind: int, buffer: bytes, start: int, end: int) -> RouteEvent | None:
         if kind in (_NEWLINK, _DELLINK):
@@ -433,6 +475,8 @@ class RouteMonitor:
             if link is not None:
                 return LinkChanged(link) if kind == _NEWLINK else LinkRemoved(link)
         elif kind in (_NEWADDR, _DELADDR):
+            if kind == _DELADDR:
+                self._told.clear()  # rare, and it may be any of them
             address = self._decoder.decode(buffer, start, end)
             if address is not None:
                 return AddressAdded(address) if kind == _NEWADDR else AddressRemoved(address)

@@ -198,6 +198,36 @@ def test_lost_notifications_are_told_and_reading_goes_on() -> None:
     assert monitor(channel).read() == [NotificationsLost(), LinkChanged(ETH0)]
 
 
+def lease_message(valid_s: int, *, flags: int = 0) -> bytes:
+    """As the kernel tells of a lease: flags, then life times."""
+    payload = encode_address(2, ip_interface("10.0.0.1/24"))
+    payload += attribute(8, struct.pack("=I", flags)) + attribute(6, struct.pack("=IIII", 3, valid_s, 7, 9))
+    return message(20, 0, 0, payload)
+
+
+def test_a_lease_that_is_renewed_is_told_once() -> None:
+    channel = Channel(lease_message(3), lease_message(3) + lease_message(2))
+
+    assert [type(event) for event in monitor(channel).read()] == [AddressAdded]
+
+
+def test_what_changes_beside_the_life_time_is_told() -> None:
+    channel = Channel(lease_message(3), lease_message(3, flags=8))
+
+    assert [type(event) for event in monitor(channel).read()] == [AddressAdded, AddressAdded]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [message(21, 0, 0, encode_address(2, ip_interface("10.0.0.1/24"))), OSError(errno.ENOBUFS, "full")],
+    ids=["removed", "lost"],
+)
+def test_an_address_that_may_have_gone_is_told_when_it_comes_again(between: bytes | OSError) -> None:
+    channel = Channel(lease_message(3), between, lease_message(3))
+
+    assert [type(event) for event in monitor(channel).read()][::2] == [AddressAdded, AddressAdded]
+
+
 def test_a_flood_is_read_in_portions() -> None:
     channel = Channel(*[message(16, 0, 0, link_message())] * 1000)
     listener = monitor(channel)
