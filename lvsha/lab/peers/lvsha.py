@@ -53,7 +53,7 @@ class Lvsha(Peer):
             lines += self._service(key)
         for vip, members in self.crowd():
             lines += ["", "[[service]]", f'address = "{vip}:{CROWD_PORT}"', f'method = "{settings.method}"']
-            lines.append(f"realservers = {json.dumps(members)}")
+            lines += ['check = "on"', f"realservers = {json.dumps(members)}"]
         lines += ["", "[sync]", 'interface = "eth0"', f"syncid = {SYNCID}"]
         if settings.sync_maxlen:
             lines.append(f"maxlen = {settings.sync_maxlen}")
