@@ -19,6 +19,7 @@ import pytest
 
 from lvsha.doctor.firewall import Packet, find_drop, parse_nft
 from lvsha.lab.netns import Namespace, ip_batch
+from tests.doctor.test_firewall import ADVERT, WEB
 
 
 def has_nftables() -> bool:
@@ -58,14 +59,6 @@ def hosts() -> Iterator[dict[str, Namespace]]:
         yield spaces
 
 
-WEB = Packet(
-    protocol=6,
-    destination=IPv4Address("10.0.0.10"),
-    source=IPv4Address("10.0.0.100"),
-    port=80,
-    interface="eth0",
-)
-ADVERT = Packet(protocol=112, destination=IPv4Address("224.0.0.18"), interface="eth0")
 SYNC = Packet(protocol=17, destination=IPv4Address("224.0.0.81"), port=8848, interface="eth0")
 WRAPPED = Packet(protocol=4, destination=IPv4Address("10.0.0.11"), interface="eth0")
 
