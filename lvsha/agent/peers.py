@@ -288,7 +288,7 @@ class PeerDesk:
         if gone.purpose is Purpose.QUESTION and future is not None and not future.done():
             name = self._names().get(gone.peer, "the peer")
             future.set_exception(
-                Unavailable(f"{name} did not answer ({gone.reason}); it may have been done all the same")
+                Unavailable(f"{name} did not answer: {gone.reason}; an order may have been carried out")
             )
 
     def _arm(self) -> None:

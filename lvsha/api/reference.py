@@ -90,9 +90,28 @@ The last 10,000 are kept, and are in `history.jsonl` under `[agent] state_dir`: 
 
 ## Orders
 
-An order that is answered with 200 is on disk (`orders.json` under `[agent] state_dir`) and in the kernel. It
-holds on the director that took it, and outlives its restart. It is not passed on to the other director: give
-it to both (`lvsha drain … --url https://lb2:9443`), or a takeover finds the realserver in use again.
+An order that is answered with 200 is on disk (`orders.json` under `[agent] state_dir`) and in the kernel.
+It holds on every director that the relay connects, and outlives their restarts; under `peers` the answer
+says who has said within a second that it has it. A director that is away takes it when it is back. Of two
+orders of one kind for one target the one wins whose director had seen more orders; no clocks are compared.
+Maintenance and pause of a director itself, and a planned switchover, stay there.
+
+Without a relay an order holds where it was given: give it to both (`lvsha drain … --url https://lb2:9443`).
+
+## Through another director
+
+`POST /v1/peer` puts a request to another director, over the relay; its status and body come back as they
+are, its name under `Lvsha-Peer`. `lvsha VERB --peer` does that. The asker's role is checked here and there,
+and is there at most `[api] peer_role`. 503: it is not connected, older, or did not answer (then an order
+may have been carried out all the same). `/v1/events` cannot be asked so.
+
+## Configuration on trial
+
+`POST /v1/config/apply` runs by another text until `confirm_within_s` is over; `confirm` puts it into the
+agent's file (or, where that is read-only, keeps it in its place), `rollback` ends it at once. In `GET
+/v1/status`, `config` has `generation` (of the text), `shared` (of what directors must have alike) and
+`trial`; `peers` has each peer's `generation` (its `shared`), `version`, `same_config` and `same_orders`,
+`null` while it has not said.
 
 The weight in force: the operator's weight stands where the configured one stood; health makes of it what it
 makes of a configured weight; any drain, disable or maintenance makes it 0.

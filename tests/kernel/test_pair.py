@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,12 +179,14 @@ def test_a_drain_holds_on_both_and_after_the_death_of_who_took_it(rig: Rig) -> N
     )
     assert there["expires_at"] is not None
 
+    at = time.time()
     os.kill(rig.main_pid("lb1"), signal.SIGSTOP)  # nobody brings its workers back
     for process in (Process.DIRECTORD, Process.VRRPD):
         os.kill(rig.worker(process, "lb1"), signal.SIGSTOP)
     try:
         rig.until(lambda: rig.holders() >= {"lb2"}, "lb2 holds the address", within=WITHIN)
         assert weights(rig, "lb2", name) == {0}
+        rig.event("relay.peer_lost", node="lb2", since=at, within=WITHIN)
         status, _, complaint = order(rig, "lb2", "status", "--peer")
         assert status == 1
         assert "lb1 is not connected" in complaint
