@@ -178,6 +178,42 @@ async def test_source_address_and_port_are_the_configured_ones() -> None:
     assert seen[1] == ("127.0.0.99", source_port)
 
 
+async def test_source_ports_are_used_by_turns_and_one_in_use_is_passed_over() -> None:
+    seen: list[int] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("peername")[1])
+
+    source = "127.0.0.98"
+    with socket.create_server((source, 0)) as taken:
+        first = port_taken = taken.getsockname()[1]
+        async with serving(handler) as port:
+            settings = replace(
+                check(CheckKind.TCP, port),
+                bind_address=ip_address(source),
+                bind_port=first,
+                bind_port_count=8,
+                close_with_reset=True,
+            )
+            runner = ProbeRunner()
+            try:
+                for _ in range(10):
+                    ended: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
+                    runner.start("web", settings, lambda _id, result, ended=ended: ended.set_result(result))
+                    assert (await ended).ok
+            finally:
+                runner.close()
+            async with asyncio.timeout(30):
+                while len(seen) < 10:  # noqa: ASYNC110  (the server hears of the last ones in a moment)
+                    await asyncio.sleep(0.01)
+            alone = await probe_once(replace(settings, bind_port=port_taken, bind_port_count=1))
+
+    assert first not in seen
+    assert set(seen) <= set(range(first, first + 8))
+    assert len(set(seen)) > 1
+    assert (alone.reason, alone.ours) == (Reason.BIND_FAILED, True)
+
+
 async def test_reset_instead_of_goodbye_where_asked() -> None:
     ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
