@@ -449,7 +449,9 @@ def main() -> int:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     if arguments.page:
-        PAGE.write_text(page(results))
+        # What stands after the mark is bench_api_pair.py's.
+        _, mark, theirs = PAGE.read_text().partition("<!-- beset: begin -->")
+        PAGE.write_text(page(results) + (f"\n{mark}{theirs}" if mark else ""))
     print(page(results))
     return 0
 
