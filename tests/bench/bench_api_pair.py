@@ -183,7 +183,8 @@ def section(results: dict[str, Any]) -> str:
         "",
         "Made by `.venv/bin/python tests/bench/bench_api_pair.py --page --malformed "
         f"{results['malformed']['requests']}`: a pair of",
-        "lvsha in user-mode Linux, whose one processor carries both directors, the kernel and those who beset lb1. Gaps between lb1's",
+        "lvsha in user-mode Linux, whose one processor carries both directors, the kernel and those who",
+        "beset lb1. Gaps between lb1's",
         "adverts of 100 ms as lb2's kernel gets them; lb2 would take over after 400 ms.",
         "",
         "| meanwhile | adverts | median gap | p99 | longest | takeovers | oldest check |",
