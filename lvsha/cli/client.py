@@ -5,6 +5,7 @@ part on its own (``agent.ipc``).
 """
 
 import argparse
+import getpass
 import http.client
 import json
 import os
@@ -250,6 +251,14 @@ def ask_status(agent: Agent | str) -> Any:
             from lvsha.director.status import without_directord
 
             return without_directord(_next_status(vrrpd, why), str(why))
+
+
+def owner() -> str:
+    """Who orders; empty: a user without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 ROLE_S = 120.0

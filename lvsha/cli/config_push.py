@@ -5,14 +5,13 @@ is not told to keep a configuration goes back to the one before by itself.
 """
 
 import argparse
-import getpass
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options
+from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options, owner
 from lvsha.cli.words import clock, duration
 
 Json = dict[str, Any]
@@ -86,13 +85,6 @@ def _say(arguments: argparse.Namespace, error: str, found: Json) -> int:
     return 1
 
 
-def _owner() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
 def _try(arguments: argparse.Namespace, directors: _Directors) -> int:
     from lvsha.cli.config_file import read
 
@@ -124,13 +116,13 @@ def _try(arguments: argparse.Namespace, directors: _Directors) -> int:
             "text": text,
             "confirm_within_s": within_s,
             "pair": arguments.verb == "push",
-            "owner": _owner(),
+            "owner": owner(),
         }
         try:
             found["directors"][name] |= directors.ask(name, "/v1/config/apply", body)
         except (AgentRefused, AgentUnreachable) as error:
             found["directors"][name]["error"] = str(error)
-            back = _each(directors, tried, "/v1/config/rollback", {"owner": _owner()})
+            back = _each(directors, tried, "/v1/config/rollback", {"owner": owner()})
             found["directors"] = {key: row | back.get(key, {}) for key, row in found["directors"].items()}
             says = f"{name}: {error}"
             if tried:
@@ -162,7 +154,7 @@ def _end(arguments: argparse.Namespace, directors: _Directors) -> int:
     names = [*directors.peers, directors.here] if pair else [directors.here]
     if arguments.verb == "confirm":
         return _keep(arguments, directors, names, {"ok": False, "directors": {}})
-    back = _each(directors, names, "/v1/config/rollback", {"owner": _owner()})
+    back = _each(directors, names, "/v1/config/rollback", {"owner": owner()})
     bad = [name for name, row in back.items() if "error" in row]
     found = {"ok": not bad, "directors": back}
     if bad:
@@ -176,7 +168,7 @@ def _keep(arguments: argparse.Namespace, directors: _Directors, names: Sequence[
     """The peers first: one that cannot be told goes back, and then this one must go back as well."""
     for place, name in enumerate(names):
         try:
-            kept = directors.ask(name, "/v1/config/confirm", {"owner": _owner()})
+            kept = directors.ask(name, "/v1/config/confirm", {"owner": owner()})
         except (AgentRefused, AgentUnreachable) as error:
             found["directors"].setdefault(name, {})["error"] = str(error)
             done = ", ".join(names[:place])

@@ -1,14 +1,21 @@
 """``lvsha drain | undrain | weight | disable | enable | maintenance | pause``: orders to a director."""
 
 import argparse
-import getpass
 import json
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from lvsha.cli.client import ROLE_S, Agent, AgentRefused, AgentUnreachable, add_agent_options, say_refusal
+from lvsha.cli.client import (
+    ROLE_S,
+    Agent,
+    AgentRefused,
+    AgentUnreachable,
+    add_agent_options,
+    owner,
+    say_refusal,
+)
 from lvsha.cli.words import clock, duration, span
 
 SUMMARY = "order something about a realserver, a service or this director"
@@ -17,13 +24,6 @@ Json = dict[str, Any]
 
 _TARGET = "a realserver (name, address, address:port; in every service), a service, or SERVICE/REALSERVER"
 _LOOK_S = 1.0
-
-
-def _owner() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
 
 
 def _order(parser: argparse.ArgumentParser, *, ends: bool = True) -> None:
@@ -142,7 +142,7 @@ def main(verb: str, argv: list[str]) -> int:
 
 
 def _body(verb: str, arguments: argparse.Namespace) -> Json:
-    body: Json = {"reason": arguments.reason, "owner": arguments.owner or _owner()}
+    body: Json = {"reason": arguments.reason, "owner": arguments.owner or owner()}
     if getattr(arguments, "target", None) is not None:
         body["target"] = arguments.target
     if getattr(arguments, "expires", None) is not None:

@@ -12,7 +12,7 @@ from lvsha.agent.orders import OrdersFile, Standing, override_of
 from lvsha.config.settings import AgentSettings
 from lvsha.director.cause import Cause, CauseKind
 from lvsha.director.drain import Phase
-from lvsha.director.overrides import Override, OverrideKind, Target
+from lvsha.director.overrides import Ended, Override, OverrideKind, Target
 from lvsha.director.status import override_document
 
 DRAIN = Override(
@@ -23,10 +23,21 @@ DRAIN = Override(
     node="lb1",
     set_at=1.5,
     deadline_at=61.5,
+    version=4,
 )
 STANDING = Standing(
     overrides=(DRAIN, Override(kind=OverrideKind.PAUSE, target=Target(), expires_at=9.0)),
     ended={("web", "rs1"): Phase.DRAINED},
+    over=(
+        Ended(
+            kind=OverrideKind.DISABLE,
+            target=Target(realserver="rs2"),
+            version=3,
+            node="lb2",
+            owner="bob",
+            reason="done",
+        ),
+    ),
     switchover_at=77.0,
     switchover_owner="ann",
 )
@@ -40,6 +51,22 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
     assert OrdersFile(tmp_path / "state" / "orders.json").load() == STANDING
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["orders.json"]
+
+
+def test_a_file_of_before_orders_were_shared_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "orders.json"
+    OrdersFile(path).save(STANDING)
+    document = json.loads(path.read_text())
+    del document["over"]
+    for row in document["overrides"]:
+        del row["version"]
+    path.write_text(json.dumps(document))
+
+    found = OrdersFile(path).load()
+
+    assert found.over == ()
+    assert [each.version for each in found.overrides] == [0, 0]
+    assert found.overrides[0].owner == "ann"
 
 
 def test_without_an_order_there_is_no_file(tmp_path: Path) -> None:

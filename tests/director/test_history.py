@@ -11,6 +11,7 @@ from lvsha.checker.result import ProbeResult
 from lvsha.core.instant import SECOND
 from lvsha.director.cause import Cause, CauseKind
 from lvsha.director.history import Change, ChangeKind, History, change_of_json
+from lvsha.director.overrides import Override, OverrideKind, Target
 from lvsha.ipvs.drift import drift
 from lvsha.ipvs.model import Destination
 from tests.director.operated import Bench, realserver, service, settings
@@ -266,3 +267,23 @@ def act(bench: Told, dice: random.Random, numbers: range, step: int, wanted: obj
             bench.director.generation = str(step)
             new = wanted(dice.choice((10, 20)))  # type: ignore[operator]
             bench.take(bench.director.reconfigure(new, bench.now))
+
+
+def test_an_order_of_the_other_director_is_a_cause_with_its_owner() -> None:
+    bench = told()
+    theirs = Override(
+        kind=OverrideKind.DISABLE,
+        target=Target(realserver="10.0.0.12"),
+        owner="ann",
+        reason="disk",
+        node="lb2",
+        version=7,
+    )
+
+    bench.take(bench.director.merge([theirs], bench.now, at=bench.at))
+    bench.look()
+
+    assert bench.weights() == {"rs11": 10, "rs12": 0}
+    assert bench.last().after == 0
+    assert CauseKind.OVERRIDE in bench.kinds()
+    assert any("ann" in cause.text and "disk" in cause.text for cause in bench.last().causes)
