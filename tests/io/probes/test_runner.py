@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -178,6 +179,10 @@ async def test_source_address_and_port_are_the_configured_ones() -> None:
     assert seen[1] == ("127.0.0.99", source_port)
 
 
+def _tell(ended: "asyncio.Future[ProbeResult]", _check_id: str, result: ProbeResult) -> None:
+    ended.set_result(result)
+
+
 async def test_source_ports_are_used_by_turns_and_one_in_use_is_passed_over() -> None:
     seen: list[int] = []
 
@@ -199,7 +204,7 @@ async def test_source_ports_are_used_by_turns_and_one_in_use_is_passed_over() ->
             try:
                 for _ in range(10):
                     ended: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
-                    runner.start("web", settings, lambda _id, result, ended=ended: ended.set_result(result))
+                    runner.start("web", settings, partial(_tell, ended))
                     assert (await ended).ok
             finally:
                 runner.close()
