@@ -129,17 +129,18 @@ def _record(stage: Stage, director: Director) -> str:
 
 
 def _replay(stage: Stage, director: Director) -> str:
-    """All that was written down is sent again, as fast as it came or at once."""
+    """All that was written down is sent again, as fast as it came or at once, or many times: a flood."""
     pause = stage.dice.choice([0, stage.interval])
+    times = stage.dice.choice([1, 1, 1, 10])
     boots = stage.boots
 
     def say(datagram: Datagram) -> None:
         if stage.boots == boots:
             stage.network.forge(datagram)
 
-    for number, datagram in enumerate(stage.recorded):
+    for number, datagram in enumerate(times * stage.recorded):
         stage.world.at(Instant(stage.world.now + number * pause), say, datagram)
-    return f"the attacker sends {len(stage.recorded)} recorded adverts again"
+    return f"the attacker sends {len(stage.recorded)} recorded adverts again, {times} times"
 
 
 def _clock(stage: Stage, director: Director) -> str:

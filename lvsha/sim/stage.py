@@ -65,9 +65,17 @@ class Stage:
         return 4 * (longest + 2 * longest * slowest // 1_000_000)
 
     def record(self, datagram: Datagram) -> None:
-        """The tap of an attacker."""
-        if len(self.recorded) < RECORDED:
+        """The tap of an attacker. What somebody has not heard would deceive him for a minute: numbers
+        promise no more (``proto/lvsha_vrrp_auth.md`` section 4), so that is not written down."""
+        if len(self.recorded) < RECORDED and self._everybody_hears:
             self.recorded.append(datagram)
+
+    @property
+    def _everybody_hears(self) -> bool:
+        return self.network.is_clean and all(
+            each.is_running and each.link_up and not each.is_frozen and not each.lag
+            for each in self.directors
+        )
 
     def boot(self, director: Director) -> None:
         """Start it. A reboot takes longer than the minute in which what was recorded could deceive it."""

@@ -5,11 +5,20 @@ from dataclasses import replace
 import pytest
 
 from lvsha.core.errors import LvshaError
-from lvsha.sim.swarm import Life, live
+from lvsha.core.instant import Instant
+from lvsha.sim.director import INBOX
+from lvsha.sim.invariants import Broken
+from lvsha.sim.kernel import Kernel
+from lvsha.sim.leap import Leaping
+from lvsha.sim.network import Datagram
+from lvsha.sim.swarm import Course, Life, live
+from lvsha.sim.world import NEVER
 from lvsha.vrrp import transitions
+from lvsha.vrrp.announce import Announcer
+from lvsha.vrrp.preemption import Preemption
 from lvsha.vrrp.transitions import Input, Phase, Step
 
-SEEDS = 150
+SEEDS = 100
 
 
 def told(life: Life) -> str:
@@ -52,17 +61,52 @@ def test_a_machine_with_a_step_missing_does_not_survive(
     steps = tuple(step for step in row.steps if step is not without)
     monkeypatch.setitem(transitions.TABLE, (phase, on), replace(row, steps=steps))
 
-    assert any(live(seed).broken for seed in range(30))
+    assert any(live(seed, quiet=0).broken for seed in range(30))
 
 
 def test_a_master_that_never_yields_does_not_survive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(transitions.TABLE, (Phase.MASTER, Input.HEARD_BETTER))
 
-    broken = next(life for seed in range(30) if (life := live(seed)).broken)
+    broken = next(life for seed in range(30) if (life := live(seed, quiet=0)).broken)
 
     assert "MASTERs" in broken.broken
     assert broken.end
     assert "sim swarm --seed" in told(broken)
+
+
+def _keeps(kernel: Kernel, now: Instant) -> bool:
+    """A kernel that does not know leases."""
+    kernel.due = NEVER
+    return False
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "broken", "says", "seeds"),
+    [
+        (Kernel, "lapse", _keeps, "beyond the lease", 30),
+        (Announcer, "stop", lambda *_, **__: None, "announces as", 10),
+        (Preemption, "hear_worse", lambda *_, **__: False, "is MASTER with priority", 30),
+    ],
+    ids=["leases", "announcements", "the-best"],
+)
+def test_each_invariant_can_fail(
+    monkeypatch: pytest.MonkeyPatch, of: object, name: str, broken: object, says: str, seeds: int
+) -> None:
+    monkeypatch.setattr(of, name, broken)
+
+    assert any(says in live(seed, quiet=0).broken for seed in range(seeds))
+
+
+def test_a_queue_beyond_its_bound_is_found() -> None:
+    course = Course(1, 0, 0, Leaping.PLAY)
+    course.watch.look()
+    director = course.stage.directors[0]
+
+    director.inbox.extend([Datagram(director.address, director.address, 255, b"")] * (INBOX + 1))
+    course.watch.begin_again()
+
+    with pytest.raises(Broken, match="257 datagrams wait"):
+        course.watch.look()
 
 
 def test_a_machine_that_raises_is_a_finding_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +115,6 @@ def test_a_machine_that_raises_is_a_finding_with_its_seed(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("lvsha.vrrp.router.VirtualRouter.release", fails)
 
-    broken = next(life for seed in range(30) if (life := live(seed)).broken)
+    broken = next(life for seed in range(30) if (life := live(seed, quiet=0)).broken)
 
     assert broken.broken == "LvshaError: no"
