@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from ipaddress import IPv6Address
 from pathlib import Path
 from socket import AF_INET6, create_server
 
 import pytest
 
+from lvsha.io.path_probe import Outcome, probe_path
 from lvsha.lab.netns import Namespace, ip_batch
 
 pytestmark = pytest.mark.kernel
@@ -238,6 +240,7 @@ realservers = ["fd00::11"]
 """
 
 
+@pytest.mark.timeout(300)
 def test_ipv6_paths_are_proved_by_packets(hosts: dict[str, Namespace], tmp_path: Path) -> None:
     """Neighbour solicitations, DR, IP in IP, GRE and GUE; then a narrow way, and the address on the wire."""
     file, state = tmp_path / "lvsha.toml", tmp_path / "state.json"
@@ -258,6 +261,17 @@ def test_ipv6_paths_are_proved_by_packets(hosts: dict[str, Namespace], tmp_path:
         rs1.batch(["address del fd00::10/128 dev eth0", "address del fd00::10/128 dev lo"])
         gone = lvsha(lb1, "check", *asked)
 
+    lb1.sysctl(net__ipv6__conf__all__forwarding=1)
+    lb1.batch(["address add fd01::1/64 dev eth0 nodad"])
+    client.batch(["route add fd01::/64 via fd00::1"])
+    with client.entered():
+        arrived = probe_path(IPv6Address("fd00::11"), 33434, size=1280, timeout_s=10.0)
+        too_big = probe_path(IPv6Address("fd00::11"), 33434, size=1501, timeout_s=10.0)
+        expired = probe_path(IPv6Address("fd01::99"), 33434, ttl=1, timeout_s=10.0)
+
+    assert arrived == (Outcome.ARRIVED, IPv6Address("fd00::11"))
+    assert too_big == (Outcome.TOO_BIG, None)
+    assert expired[0] is Outcome.EXPIRED
     assert (sound[0], wrong(sound[1]["findings"])) == (0, []), json.dumps(sound[1])
     assert len(wrong(sound[1]["findings"], ok=True)) == 8  # neighbours, four answers, three of full size
     assert near[0] == 0, json.dumps(near[1])
