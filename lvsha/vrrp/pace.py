@@ -7,7 +7,7 @@ are two. So it promises less while it keeps its beat: adverts leave every
 ``MARGIN`` times what it was late. Think of a courier who says "within two hours" on a
 day of snow, and still rides as fast as he can.
 
-Widening is at once, narrowing only after ``CALM`` adverts of which none was late, and
+Widening is at once, narrowing only after ``CALM`` adverts and ``CALM_FOR`` of which none was late, and
 nothing is promised beyond ``WIDEST`` intervals or ``LONGEST``: what it buys in calm it
 costs in takeover time, and only after the machine has shown that it needs it. Version 2
 names whole seconds that must be equal on both sides, so there it stays as it is.
@@ -20,6 +20,8 @@ MARGIN = 2
 """The interval named, in units of the worst lateness: three of them are waited, so five more are free."""
 CALM = 50
 """Adverts in a row, none of them late, before a wide promise is taken back."""
+CALM_FOR = 5 * SECOND
+"""And so long: a machine that is late once a second is not calm, however many adverts are in between."""
 WIDEST = 10
 """Of the configured interval."""
 LONGEST = 1 * SECOND
@@ -50,7 +52,7 @@ class Pace:
             self.promised = max(self.promised, min(named, limit, MAX_INTERVAL_CS * CENTISECOND))
         elif self.is_wide:
             self._calm += 1
-            if self._calm >= CALM:
+            if self._calm >= max(CALM, CALM_FOR // self.interval):
                 self.reset(self.interval)
         return self.promised != before
 

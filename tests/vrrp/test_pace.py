@@ -1,7 +1,7 @@
 """What a late MASTER promises."""
 
 from lvsha.core.instant import MILLISECOND, SECOND
-from lvsha.vrrp.pace import CALM, Pace
+from lvsha.vrrp.pace import CALM, CALM_FOR, Pace
 
 ADVERT = 100 * MILLISECOND
 
@@ -44,6 +44,15 @@ def test_a_wide_promise_is_taken_back_after_calm_adverts_only() -> None:
     assert not any(pace.sent(0) for _ in range(CALM - 1))
     assert pace.sent(0)
     assert pace.promised == ADVERT
+
+
+def test_fast_adverts_are_calm_no_sooner_than_slow_ones() -> None:
+    pace = Pace(10 * MILLISECOND)
+    pace.sent(9 * MILLISECOND)
+    adverts = CALM_FOR // pace.interval
+
+    assert not any(pace.sent(0) for _ in range(adverts - 1))
+    assert pace.sent(0)
 
 
 def _after(interval: int, late: int) -> int:
