@@ -57,6 +57,9 @@ from lvsha.wire.relay import Readiness
 from lvsha.wire.relay_talk import Word
 
 _WATCH_S = 1.0
+_JOINED_LOOK_S = 0.02
+_ANSWERS_WITHIN = 200 * MILLISECOND
+"""A peer that is there answers a hello much earlier."""
 _BUSY = SECOND
 _BUSY_NUDGE = 10 * MILLISECOND
 """On the private interface a nudge costs no wire, only the sixteen packets."""
@@ -182,6 +185,15 @@ class ConnectionSync:
         except ConfigErrors as error:
             self._journal.write("relay.key_refused", problem=str(error), action="keeping the old keys")
         self._perform(self.relay.reconfigure(settings.relay, now))
+
+    async def joined(self, within_s: float, *, leaves: Callable[[], bool]) -> None:
+        """Until every peer that answers has given us everything, or ``leaves``; at most so long."""
+        begun = monotonic()
+        while not leaves() and (waited := monotonic() - begun) < within_s * SECOND:
+            views = [view for view in self.relay.peers(monotonic()) if view.connected]
+            if all(view.resynced for view in views) and (views or waited >= _ANSWERS_WITHIN):
+                return
+            await asyncio.sleep(_JOINED_LOOK_S)
 
     async def flush(self, deadline_s: float) -> bool:
         """Until every connected peer has in its kernel what ours has told so far; False: not in time."""

@@ -61,6 +61,8 @@ from lvsha.ipvs.plan import plan
 _ALERT_FLUSH_S = 1.0
 """How long a planned stop waits for messages that are on their way."""
 _ALIVE_INTERVAL = 0.5
+_TABLE_FIRST_S = 3.0
+"""How long the API waits for a resync: on one processor they would only hold each other up."""
 _RELAY_FLUSH_S = 0.4
 """How long a hand-over waits for the peers to have everything in their kernels."""
 _DUMP_SHARE = 20
@@ -184,6 +186,8 @@ class Directord:
             services=len(self.settings.services),
             writes=self.kernel_writes,
         )
+        if self.relay is not None:
+            await self.relay.joined(_TABLE_FIRST_S, leaves=self._stop.is_set)
         # aiohttp takes longest to import; the kernel has what it needs by now, so it may.
         server = await asyncio.to_thread(importlib.import_module, "lvsha.api.server")
         events = server.EventStream(secrets.token_hex(4))
