@@ -3,12 +3,13 @@
     .venv/bin/python -m tests.bench.bench_vrrp takeover --director keepalived --advert 0.1 --runs 30
     .venv/bin/python -m tests.bench.bench_vrrp cost --instances 20 --addresses 1 --lease 3s
     .venv/bin/python -m tests.bench.bench_vrrp hang --addresses 500 --lease 3s
+    .venv/bin/python -m tests.bench.bench_vrrp announce --addresses 2000
 
 ``takeover``: lb1's frames are dropped in the switch from one moment on; the clock runs
 from there to lb2's first advert. Then the network is whole again and lb1 wins, so one
 pair of processes serves all runs. ``cost``: processor time and memory of the process
-that leads, over ``--seconds``. ``hang``: SIGSTOP to all of lb1; when is what it held
-gone? Needs root.
+that leads, over ``--seconds``. ``announce``: when has lb2 told of all addresses?
+``hang``: SIGSTOP to all of lb1; when is what it held gone? Needs root.
 """
 
 import argparse
@@ -140,6 +141,31 @@ async def cost(stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
             director.end()
 
 
+async def announce(stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
+    """lb1 is cut off: until lb2 has announced the last address, and how late its adverts were meanwhile."""
+    directors, _ = await lead(stage, options)
+    ours = addresses(*many(options.addresses))
+    try:
+        stage.wire.read()
+        cut = wall_clock()
+        stage.forward("lb1", frames=False)
+        claims = await until(
+            lambda: stage.wire.claims_of("lb2", ours, since=cut), within=30, what="every address announced"
+        )
+        await asyncio.sleep(3)
+        adverts = stage.wire.of("lb2", since=cut)
+        gaps = [later.at - sooner.at for sooner, later in pairwise(adverts)]
+        took = adverts[0].at
+        return {
+            "takeover_ms": round((took - cut) * 1000, 1),
+            "announced_all_after_ms": round((max(claim.at for claim in claims) - took) * 1000, 1),
+            "longest_advert_gap_ms": round(max(gaps) * 1000, 1),
+        }
+    finally:
+        for director in directors:
+            director.end()
+
+
 async def hang(stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
     directors, ours = await lead(stage, options)
     one, other = directors
@@ -177,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("takeover", "cost", "hang"))
+    parser.add_argument("what", choices=("takeover", "cost", "hang", "announce"))
     parser.add_argument("--director", choices=KINDS, default="lvsha")
     parser.add_argument("--advert", type=float, default=0.1, metavar="S")
     parser.add_argument("--runs", type=int, default=30, metavar="N")
@@ -186,7 +212,7 @@ def main() -> None:
     parser.add_argument("--lease", default="3s", metavar="TIME", help="lvsha's")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S")
     options = parser.parse_args()
-    work = {"takeover": takeover, "cost": cost, "hang": hang}[options.what]
+    work = {"takeover": takeover, "cost": cost, "hang": hang, "announce": announce}[options.what]
     with tempfile.TemporaryDirectory(prefix="lvb") as folder, Stage(Path(folder)) as stage:
         found = asyncio.run(work(stage, options))
     print(json.dumps(vars(options) | found))
