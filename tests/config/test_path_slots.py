@@ -7,6 +7,7 @@ import pytest
 
 from lvsha.checker.pool import Pool
 from lvsha.checker.settings import CheckSettings
+from lvsha.config.exporters.keepalived import to_keepalived
 from lvsha.config.findings import Findings
 from lvsha.config.load import loads
 from lvsha.config.path_slots import FIRST_MARK, FIRST_PORT, PORTS_EACH, SLOTS, with_slots
@@ -161,3 +162,10 @@ def test_what_is_shown_loads_again() -> None:
 
     again = loads(to_toml(document(settings)), node="lb1")
     assert again.services == settings.services
+
+
+def test_keepalived_which_knows_no_such_check_asks_the_realserver_itself() -> None:
+    text, lost = to_keepalived(settings_of(SERVICE))
+
+    assert "connect_ip" not in text
+    assert "10.0.0.11 itself is asked instead" in " ".join(lost)

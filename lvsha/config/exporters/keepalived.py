@@ -260,7 +260,12 @@ class _Keepalived:
         self._line("delay_before_retry", f"{to_seconds(check.fast_interval):g}")
         if check.initial == "down":
             self._line("alpha")
-        if check.kind is not CheckKind.EXEC:
+        if check.through_path:
+            self.lost.append(
+                f"{check.kind} {check.address}: through the forwarding path; "
+                f"{destination.address} itself is asked instead"
+            )
+        elif check.kind is not CheckKind.EXEC:
             if check.address != destination.address:
                 self._line("connect_ip", check.address)
             if check.port and check.port != (destination.port or key.port):
