@@ -53,6 +53,12 @@ class Stage:
         return self.directors[0].settings[0].authentication is not Authentication.NONE
 
     @property
+    def has_tie(self) -> bool:
+        """Two of them have the same priority, as it is now."""
+        priorities = [router.priority for each in self.directors for router in each.routers.values()]
+        return len(set(priorities)) < len(priorities)
+
+    @property
     def down(self) -> int:
         """The longest down interval that anybody can have, as adverts promise it now."""
         settings = self.directors[0].settings[0]
@@ -109,7 +115,6 @@ class Stage:
         interval = SECOND if version == 2 else dice.choice([10, 100, 100, 1000]) * MILLISECOND
         count = dice.choice([2, 2, 2, 3, 3, 5])
         priorities = [dice.choice([100, 100, 150, 200, 254]) for _ in range(count)]
-        self.has_tie = len(set(priorities)) < count
         own: list[Address] = [
             IPv4Address(f"10.0.0.{1 + number}") if family == 4 else IPv6Address(f"fe80::{1 + number}")
             for number in range(count)

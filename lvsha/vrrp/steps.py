@@ -262,7 +262,9 @@ class Steps:
     def _wait_skew(self, happening: Happening) -> list[Output]:
         if self._prepares:
             return []  # about to take over as it is
-        self._timer = after(happening.now, self.skew_time)
+        due = after(happening.now, self.skew_time)
+        # Said again, it puts nobody off: whoever leaves may have promised less than he kept to.
+        self._timer = due if self._timer is None else min(self._timer, due)
         return []
 
     def _wait_advert(self, happening: Happening) -> list[Output]:
