@@ -29,7 +29,8 @@ def test_a_director_that_joins_late_gets_every_connection(tmp_path: Path) -> Non
 
 
 def test_a_director_that_boots_again_has_every_connection_before_the_other_one_dies(tmp_path: Path) -> None:
-    result = play(tmp_path, "second-failure")
+    """UDP flows of persistent services over IPv6: templates travel too."""
+    result = play(tmp_path, "second-failure", "--protocol", "udp", "--family", "6")
 
     assert result["survived_first_failure"] == 100
     assert result["connections"] == {"established": 100, "survived": 100}, result["verdict"]
