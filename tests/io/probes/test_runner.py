@@ -599,7 +599,7 @@ async def test_time_that_we_slept_is_given_back(threaded_port: int) -> None:
     """The request leaves late: the realserver still has its whole time-out to answer."""
     runner = ProbeRunner()
     with collecting() as results:
-        # Long enough that a busy machine, which slows the server down as well, stays within what is given back.
+        # So long that a busy machine, which slows the server as well, stays within what is given back.
         runner.start("web", check(HTTP, threaded_port, timeout_ms=800), results.done)
         time.sleep(0.78)  # noqa: ASYNC251  (before the loop has seen that the connection stands)
         (result,) = await results.take(1)
