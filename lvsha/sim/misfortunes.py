@@ -57,7 +57,7 @@ def _start(stage: Stage, director: Director) -> str:
 
 def _restart(stage: Stage, director: Director) -> str:
     director.kill()
-    director.start()
+    stage.boot(director)
     return f"kill and start {director.name}"
 
 
