@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lvsha.sim.swarm import Life
 
 _EPILOG = """\
-A quiet spell is leapt over where it is a proven repetition (docs/reference/simulator.md): the
+A quiet spell is leapt over where it is a proven repetition (decision 0123): the
 figures say how many hours were leapt and how many were played, event by event.
 example: lvsha sim swarm --seeds 1000 --first 5000
          lvsha sim swarm --seed 4711 --prove     every leap played as well, and compared
