@@ -107,13 +107,18 @@ def test_the_grace_for_resets_is_in_force(rig: Rig) -> None:
 
 
 def test_the_status_shows_everything_that_an_operator_asks(rig: Rig) -> None:
+    rig.until(
+        lambda: rig.status()["peers"][0].get("same_config") is True, "the peer's configuration", within=60
+    )
     screen = rig.command("status")
     seen = rig.status()
 
     (router,) = seen["vrrp"]["routers"]
     assert (router["state"], router["addresses"]) == ("MASTER", ["10.0.0.10/24"])
     assert router["since_s"] > 1
-    assert seen["peers"] == [{"name": "lb2", "address": "10.0.0.2"}]
+    (peer,) = seen["peers"]
+    assert (peer["name"], peer["address"], peer["differs"]) == ("lb2", "10.0.0.2", False)
+    assert peer["generation"] == seen["config"]["shared"]
     assert {daemon["role"] for daemon in seen["sync"]["daemons"]} == {"master", "backup"}
     service = next(service for service in seen["services"] if service["service"] == f"TCP {TCP}")
     first = service["destinations"][0]
