@@ -27,6 +27,7 @@ from aiohttp import web
 from lvsha.api import handlers, openapi
 from lvsha.api.events import EventStream
 from lvsha.api.inward import AS, on_behalf
+from lvsha.api.large import LargeAnswers
 from lvsha.api.limits import RateLimit
 from lvsha.api.metrics import Metrics
 from lvsha.api.port import DirectorPort, Refused, Unavailable
@@ -62,6 +63,7 @@ class ApiServer:
         self._tcp_limit = RateLimit(rate=50, burst=100)
         self._guesses = RateLimit(rate=_GUESSES, burst=_GUESSES * 10)
         self._credentials = Credentials()
+        self._large = LargeAnswers()
         self._roles = {(route.method, route.path): route.role for route in ROUTES}
         app = web.Application(client_max_size=_BODY_MAX, middlewares=[self._guard])
         app[handlers.PORT] = port
@@ -154,7 +156,7 @@ class ApiServer:
                 return response
             request[handlers.IDENTITY] = identity
             refusal = _astray(request) or self._may(request, identity)
-            return refusal if refusal is not None else await handler(request)
+            return refusal if refusal is not None else await self._large.sent(request, await handler(request))
         except Refused as refused:
             return web.json_response(refused.answer, status=409)
         except Unavailable as error:

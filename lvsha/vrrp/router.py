@@ -22,8 +22,8 @@ The rules
    that before anybody is told. A leaving MASTER says so (priority 0) before it
    touches an address, and goes on saying so until somebody answers, because one
    lost datagram would cost the whole down interval. It keeps the addresses until the
-   successor's second advert: the first says that it is about to bind them, and whatever
-   keeps it from that for a while must not leave them with nobody.
+   successor's second advert, or for ``BIND_TIME`` after its first: that one says that it is
+   about to bind them, and whatever keeps it from that for a while must not leave them with nobody.
 5. The MASTER answers every advert that is worse than its own, at once, and
    announces the addresses again: after a split, switches and neighbours follow
    whoever spoke last. A MASTER that gives way to a better one sends a last advert
@@ -143,7 +143,8 @@ class VirtualRouter(Steps):
             ]
         if self.phase is Phase.RELEASING:
             over = now >= self._release_over
-            return self._happen(Input.RELEASE_OVER if over else Input.ADVERT_DUE, now, Reason.DEADLINE)
+            reason = Reason.DEADLINE if self.master_address is None else Reason.HEARD_MASTER
+            return self._happen(Input.RELEASE_OVER if over else Input.ADVERT_DUE, now, reason)
         if self.phase is Phase.FAULT:
             return self._happen(Input.RETRY_DUE, now, Reason.RETRY)
         if 2 * late > self.master_advert_interval and self._granted < GRANTS:

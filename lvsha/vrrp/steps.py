@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvsha.core.addr import Address
-from lvsha.core.instant import SECOND, Instant, after, earliest
+from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest
 from lvsha.core.machine import Output
 from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.group import Member
@@ -35,6 +35,8 @@ from lvsha.vrrp.timers import master_down_interval, skew_time
 from lvsha.vrrp.transitions import HOLDING, STATE_OF, TABLE, Input, Phase, State, Step
 from lvsha.wire.vrrp import Advertisement
 
+BIND_TIME = 150 * MILLISECOND
+"""A successor has bound the addresses so long after its first advert, or something is wrong with it."""
 RETRY_FIRST = 5 * SECOND
 """After an address could not be bound."""
 RETRY_LAST = 60 * SECOND
@@ -284,7 +286,8 @@ class Steps:
         return []
 
     def _wait_successor(self, happening: Happening) -> list[Output]:
-        self._release_over = self._timer = after(happening.now, 2 * self.master_advert_interval)
+        wait = min(2 * self.master_advert_interval, BIND_TIME)
+        self._release_over = self._timer = after(happening.now, wait)
         return []
 
     def _wait_retry(self, happening: Happening) -> list[Output]:

@@ -216,7 +216,9 @@ def in_turns(programs: dict[str, list[str]], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in costs.items()}
 
 
-def measure_programs(desired: DesiredTable, rounds: int, *, with_pyroute2: bool) -> dict[str, Any]:
+def measure_programs(
+    desired: DesiredTable, rounds: int, *, with_pyroute2: bool, with_calls: bool
+) -> dict[str, Any]:
     """Whole programs, start-up included."""
     text = rules(desired)
     programs: dict[str, list[str]] = {"ipvsadm": ["ipvsadm"]}
@@ -230,7 +232,7 @@ def measure_programs(desired: DesiredTable, rounds: int, *, with_pyroute2: bool)
             with empty_netns():
                 restore.append(timed(run, [*argv, "-R"], text)[0])
         with empty_netns():
-            calls = {"-R": system_calls([*argv, "-R"], text)}
+            calls = {"-R": system_calls([*argv, "-R"], text)} if with_calls else {}
         result[name] = {"-R": statistics.median(restore), "system calls": calls}
     # In turns: a machine is not equally fast all the time.
     with empty_netns():
@@ -239,7 +241,8 @@ def measure_programs(desired: DesiredTable, rounds: int, *, with_pyroute2: bool)
         lists = in_turns(programs | {FLOOR: [sys.executable, "-I", "-S", "-c", "pass"]}, 3 * rounds)
         for name, argv in programs.items():
             result[name] |= {"-Ln": lists[name], "-Ln of nothing": nothing[name]}
-            result[name]["system calls"]["-Ln"] = system_calls([*argv, "-Ln"])
+            if with_calls:
+                result[name]["system calls"]["-Ln"] = system_calls([*argv, "-Ln"])
             result[name]["peak KiB"] = peak_kib([*argv, "-Ln"])
         result[FLOOR] = {"-Ln": lists[FLOOR]}
     if with_pyroute2:
@@ -255,6 +258,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--without-pyroute2", action="store_true", help="it takes long")
+    parser.add_argument(
+        "--times-only", action="store_true", help="count no system calls: strace takes minutes"
+    )
     parser.add_argument(
         "--shapes", default="1x5000,1000x10,1000x5", help="services x realservers (%(default)s)"
     )
@@ -272,7 +278,9 @@ def main() -> int:
         shape = f"{services} x {realservers}"
         inside = measure_socket(desired, options.rounds)
         slow = not options.without_pyroute2 and services == 1
-        programs = measure_programs(desired, options.rounds, with_pyroute2=slow)
+        programs = measure_programs(
+            desired, options.rounds, with_pyroute2=slow, with_calls=not options.times_only
+        )
         report["shapes"][shape] = {"in process": inside, "programs": programs}
         print(f"\n{shape} (services x realservers), median of {options.rounds}, kernel {report['kernel']}")
         for what, cost in inside.items():

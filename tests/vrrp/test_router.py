@@ -34,7 +34,7 @@ from lvsha.vrrp.outputs import (
 from lvsha.vrrp.preemption import PENANCE
 from lvsha.vrrp.router import GRANTS, VirtualRouter
 from lvsha.vrrp.settings import GarpSettings
-from lvsha.vrrp.steps import RETRY_FIRST
+from lvsha.vrrp.steps import BIND_TIME, RETRY_FIRST
 from lvsha.vrrp.transitions import Phase, State
 from tests.vrrp.routers import (
     ADVERT,
@@ -489,14 +489,20 @@ def test_release_without_a_successor_ends_at_its_deadline() -> None:
     assert outputs[-2:] == [RemoveAddresses("r", VIPS), Released("r", Reason.DEADLINE, None)]
 
 
-def test_a_successor_that_falls_silent_is_waited_for_two_of_its_adverts_longer() -> None:
+@pytest.mark.parametrize(("interval_cs", "wait"), [(1, ADVERT // 5), (100, BIND_TIME)])
+def test_a_successor_that_falls_silent_is_waited_for_two_of_its_adverts_longer_or_until_it_has_bound(
+    interval_cs: int, wait: int
+) -> None:
     router = releasing()
     at = due(router) - 5
 
-    hear(router, 50, at)
+    hear(router, 50, at, interval_cs=interval_cs)
 
-    assert router.deadline == at + 2 * ADVERT
-    assert fire(router)[-2:] == [RemoveAddresses("r", VIPS), Released("r", Reason.DEADLINE, None)]
+    assert router.deadline == at + wait
+    removed, released = fire(router)[-2:]
+    assert removed == RemoveAddresses("r", VIPS)
+    assert isinstance(released, Released)
+    assert released.reason is Reason.HEARD_MASTER
 
 
 def test_a_release_deadline_is_never_shorter_than_two_adverts() -> None:
