@@ -62,8 +62,8 @@ JSON. What went wrong has a sentence under `error`:
 | 503 | nobody could do it now, or 16 large answers are being read; of a route of the role `nobody`: no |
 
 `/v1/status` of more than 200 realservers is made in a thread, at most twice a second, and may be 1.5 s old;
-`at` says when it was made, `table_age_s` how old the kernel's table was. An answer of more than 256 KiB is sent at the
-pace of its reader, who is cut off after 20 s.
+`at` says when it was made, `table_age_s` how old the kernel's table was.
+An answer of more than 256 KiB is sent at the pace of its reader, who is cut off after 20 s.
 
 ## Events
 
