@@ -19,8 +19,9 @@ REORDER: Final = 3
 OVERTAKEN: Final = 64
 """So many frames may be overtaken by a later one that says that they are settled: they are still taken."""
 
-WINDOW_FIRST: Final = 32
-WINDOW_LEAST: Final = 16
+WINDOW_FIRST: Final = 128
+WINDOW_LEAST: Final = 64
+"""What waits for the window dies with the sender; what is in the receiver's socket does not."""
 PROBE_LEAST: Final = 50 * MILLISECOND
 PROBE_MOST: Final = 200 * MILLISECOND
 ACK_DELAY: Final = 5 * MILLISECOND

@@ -108,7 +108,7 @@ def test_a_key_that_was_sent_again_arrives_with_its_newest_frame() -> None:
 
 
 def test_a_loss_halves_the_window_once_per_round_trip_and_never_below_its_least() -> None:
-    window = flying(60)
+    window = flying(WINDOW_FIRST)
     window.lose(((1, 1),), NOW)
     window.lose(((2, 2),), NOW)
     assert window.size == WINDOW_FIRST // 2
