@@ -9,6 +9,8 @@ import asyncio
 
 from aiohttp import web
 
+from lvsha.api.handlers import problem
+
 LARGE = 1 << 18
 """Bytes; smaller bodies are written at once."""
 PIECE = 1 << 16
@@ -31,9 +33,7 @@ class LargeAnswers:
         if not isinstance(body, bytes) or len(body) <= LARGE or request.method == "HEAD":
             return answer
         if self._count >= AT_ONCE:
-            refusal = web.json_response(
-                {"error": "too many large answers are being read: ask again"}, status=503
-            )
+            refusal = problem(503, "too many large answers are being read: ask again")
             refusal.headers["Retry-After"] = "1"
             return refusal
         self._count += 1

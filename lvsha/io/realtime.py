@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import os
 import resource
-from pathlib import Path
 
 NICE = -10
 """Of who keeps connections: nearly ten times the processor of an ordinary process that wants it as well."""
@@ -57,8 +56,8 @@ def run_ahead() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
     # Where the kernel gives each session its share, nice values count within one only.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICE))
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as session:
+        session.write(str(NICE))
 
 
 def sync_threads_run_ahead() -> int:
@@ -71,8 +70,8 @@ def sync_threads_run_ahead() -> int:
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError):
-            before, _, after = Path(entry.path, "stat").read_text().rpartition(")")
+        with contextlib.suppress(OSError), open(f"{entry.path}/stat") as stat:
+            before, _, after = stat.read().rpartition(")")
             name, flags = before.partition("(")[2], int(after.split()[6])
             if name.startswith(SYNC_THREADS) and flags & _PF_KTHREAD:
                 os.setpriority(os.PRIO_PROCESS, int(entry.name), NICE)
