@@ -11,7 +11,10 @@ The guests share the work by the module: who makes its directory first runs it.
 One begins at the first module and the other at the last.
 
 The rule: nothing is green that did not run. A guest that cannot start, dies,
-hangs or forgets a test fails every test it owes, and says what its console
+hangs or forgets a test owes an outcome. A few that failed or are owed get one
+more chance, alone in a fresh guest when the others are over (decision 0124):
+the first failure is shown all the same, and the closing line counts it as
+``rerun``. Whatever fails or is owed again fails, and says what the console
 said last.
 """
 
@@ -40,6 +43,12 @@ GRACE_S = 30
 DEFAULT_LIMIT_S = 120
 
 CONSOLE_TAIL_LINES = 40
+
+RERUN = "rerun"
+"""The outcome of a first failure, by the name that pytest-rerunfailures gave it."""
+
+MOST_AGAIN = 3
+"""More failures than this are no accident of a busy machine: none is played again."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -134,7 +143,7 @@ class Guest:
         nodeids: Sequence[str],
         *,
         stem: Path,
-        claims: Path,
+        claims: Path | None,
     ) -> None:
         self._config = config
         self._arguments = stem.with_suffix(".args")
@@ -152,7 +161,8 @@ class Guest:
         """Of ``running``, or of its end."""
         self.is_over = False
         pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kernel=here"]
-        pytest_command += [f"--kernel-reports={self._report_path}", f"--kernel-claims={claims}"]
+        pytest_command += [f"--kernel-reports={self._report_path}"]
+        pytest_command += [f"--kernel-claims={claims}"] if claims is not None else []
         with self._console_path.open("wb") as console:
             self._process = subprocess.Popen(
                 [*command, *pytest_command, f"@{self._arguments}"],
@@ -182,6 +192,10 @@ class Guest:
                 self.running = None
             self.since = time.monotonic()
         self.is_over = is_over
+
+    def has_finished(self, nodeid: str) -> bool:
+        reports = self.reports.get(nodeid, [])
+        return bool(reports) and reports[-1].when == "teardown"
 
     def how_it_ended(self) -> str:
         """What a reader needs who finds tests without an outcome."""
@@ -215,6 +229,10 @@ class KernelTier:
         self._config = config
         self._command = command
         self._guests: list[Guest] = []
+        self._alone: Guest | None = None
+        """The one that plays again what failed, when the others are over."""
+        self._firsts: list[pytest.TestReport] = []
+        """The first failures of what was played again."""
         # One set of files per process: two runs in one checkout do not mix.
         self._folder = config.rootpath / "build" / "kernel-tier" / str(os.getpid())
         self._limits: dict[str, float] = {}
@@ -234,10 +252,25 @@ class KernelTier:
             self._start([each for each in item.session.items if is_kernel_test(each)])
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self._outcome(item):
+        reports = self._outcome(item, self._guests)
+        if any(report.failed for report in reports):
+            reports = self._again(item, reports)
+        for report in reports:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, tuple[str, Any]] | None:
+        if report.outcome == RERUN:
+            return RERUN, "R", ("RERUN", {"yellow": True})
+        return None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._firsts:
+            terminalreporter.section("failed beside other work, then played again alone", yellow=True)
+        for report in self._firsts:
+            terminalreporter.line(f"{report.nodeid}, the first time:")
+            terminalreporter.line(report.longreprtext)
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
@@ -257,29 +290,63 @@ class KernelTier:
             stem = self._folder / f"guest-{number}"
             self._guests.append(Guest(self._config, self._command, nodeids, stem=stem, claims=claims))
 
-    def _outcome(self, item: pytest.Item) -> list[pytest.TestReport]:
+    def _outcome(self, item: pytest.Item, guests: Sequence[Guest]) -> list[pytest.TestReport]:
         module = module_of(item.nodeid)
         while True:
-            for guest in self._guests:
+            for guest in guests:
                 guest.read()
-                if self._is_overdue(guest, time_limit_s(item)):
-                    guest.stop()
-                reports = guest.reports.get(item.nodeid, [])
-                if reports and reports[-1].when == "teardown":
-                    return reports
+                self._end_if_overdue(guest, guests, time_limit_s(item))
+                if guest.has_finished(item.nodeid):
+                    return guest.reports[item.nodeid]
                 if guest.is_over and module in guest.modules:
                     return [self._owed(guest, item)]
-            if all(guest.is_over for guest in self._guests):
-                return [self._owed(self._guests[-1], item)]
+            if all(guest.is_over for guest in guests):
+                return [self._owed(guests[-1], item)]
             time.sleep(0.05)
 
-    def _is_overdue(self, guest: Guest, usual_s: float) -> bool:
+    def _again(self, item: pytest.Item, reports: list[pytest.TestReport]) -> list[pytest.TestReport]:
+        """What the item says alone in a fresh guest, behind its first failure; else what it said."""
+        if self._alone is None:
+            nodeids = self._unwell()
+            if not nodeids:
+                return reports
+            stem = self._folder / "guest-alone"
+            self._alone = Guest(self._config, self._command, nodeids, stem=stem, claims=None)
+        for report in reports:
+            if report.failed:
+                report.outcome = RERUN  # type: ignore[assignment]  # the name that reporters know
+                self._firsts.append(report)
+        return [report for report in reports if report.outcome == RERUN] + self._outcome(item, [self._alone])
+
+    def _unwell(self) -> list[str]:
+        """All that failed or is owed when the guests are over; none of it where playing again is no use."""
+        if self._config.getoption("maxfail") == 1:
+            return []
+        while not all(guest.is_over for guest in self._guests):
+            for guest in self._guests:
+                guest.read()
+                self._end_if_overdue(guest, self._guests, DEFAULT_LIMIT_S)
+            time.sleep(0.05)
+        ended = {nodeid for guest in self._guests for nodeid in guest.reports if guest.has_finished(nodeid)}
+        failed = {
+            report.nodeid
+            for guest in self._guests
+            for reports in guest.reports.values()
+            for report in reports
+            if report.failed
+        }
+        if not ended or len(failed) > MOST_AGAIN:
+            return []
+        return [nodeid for nodeid in self._limits if nodeid in failed or nodeid not in ended]
+
+    def _end_if_overdue(self, guest: Guest, guests: Sequence[Guest], usual_s: float) -> None:
         if guest.is_over:
-            return False
+            return
         limit_s = BOOT_S + usual_s if guest.running is None else self._limits[guest.running]
-        if guest.running is None and any(other.running for other in self._guests):
-            return False  # nothing is left for it
-        return time.monotonic() - guest.since > limit_s + GRACE_S
+        if guest.running is None and any(other.running for other in guests):
+            return  # nothing is left for it
+        if time.monotonic() - guest.since > limit_s + GRACE_S:
+            guest.stop()
 
     def _owed(self, guest: Guest, item: pytest.Item) -> pytest.TestReport:
         if guest in self._broken:
@@ -288,7 +355,7 @@ class KernelTier:
         return failed(item, f"no outcome came out of the guest; {guest.how_it_ended()}")
 
     def pytest_sessionfinish(self) -> None:
-        for guest in self._guests:
+        for guest in (*self._guests, *([self._alone] if self._alone else ())):
             guest.stop()
             guest.close(keep=bool(self._broken))
         if self._guests and not self._broken:

@@ -160,3 +160,59 @@ def test_what_a_dead_guest_had_begun_fails_and_the_other_runs_the_rest(pytester:
     result = pytester.runpytest_inprocess(RUNS_IT, "--kernel-guests=2")
 
     result.assert_outcomes(passed=7, failed=2)
+
+
+ONCE = """
+import pathlib, pytest
+@pytest.mark.kernel
+def test_fails_the_first_time():
+    seen = pathlib.Path("seen")
+    if not seen.exists():
+        seen.touch()
+        assert "the first" == "time"
+@pytest.mark.kernel
+def test_well(): pass
+"""
+
+
+def test_what_failed_once_is_played_again_alone_and_its_failure_is_shown(inner: pytest.Pytester) -> None:
+    inner.makepyfile(test_inner=ONCE)
+
+    result = inner.runpytest_inprocess(RUNS_IT)
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_fails_the_first_time, the first time:*",
+            "*assert 'the first' == 'time'*",
+            "*2 passed, 1 rerun*",
+        ]
+    )
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_what_fails_twice_fails(inner: pytest.Pytester) -> None:
+    result = inner.runpytest_inprocess(RUNS_IT)
+
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["*1 failed, 4 passed, 1 rerun*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_many_failures_are_no_accident(inner: pytest.Pytester) -> None:
+    inner.makepyfile(test_inner=MODULE.format(body="assert number > 5").replace("range(3)", "range(4)"))
+
+    result = inner.runpytest_inprocess(RUNS_IT)
+
+    result.assert_outcomes(failed=4)
+    assert "rerun" not in result.stdout.str()
+
+
+def test_what_a_dead_guest_owes_is_played_again(inner: pytest.Pytester) -> None:
+    dies = "os._exit(0) if number == 1 and not os.path.exists('died') and not os.mkdir('died') else None"
+    inner.makepyfile(test_inner=MODULE.format(body=dies))
+
+    result = inner.runpytest_inprocess(RUNS_IT)
+
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*no outcome came out of the guest*", "*3 passed, 2 rerun*"])

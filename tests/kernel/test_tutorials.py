@@ -97,4 +97,5 @@ def test_dr_from_nothing(tmp_path: Path) -> None:
     for text, name in ((first, "lb1"), (second, "lb2")):
         status = text[text.index(f"director {name}:") :]
         (router,) = (line for line in status.splitlines() if line.strip().startswith("eth0-51"))
-        assert "MASTER" in router, shown
+        # A starved lb1 steps down by rule, and lb2 leads before it dies as well.
+        assert "MASTER" in router or (name == "lb1" and "lb2" in router), shown
