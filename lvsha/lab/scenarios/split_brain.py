@@ -1,54 +1,13 @@
 """Neither director hears the other's adverts; then the network is whole again."""
 
-from dataclasses import replace
-
 from lvsha.lab.scenario import Outcome
-from lvsha.lab.scenarios._roles import (
-    CLOCK_MS,
-    block_vrrp,
-    start_and_connect,
-    takeovers,
-    unblock_vrrp,
-    until_one_holder,
-)
-from lvsha.lab.scenarios._takeover import judge
-from lvsha.lab.stage import Stage, now
+from lvsha.lab.scenarios._deafness import play_deaf
+from lvsha.lab.stage import Stage
 
 SUMMARY = "neither director hears the other's adverts; how soon is it healed?"
 
-DEAF = ("lb1", "lb2")
 DEFAULTS = {"duration_s": 5.0}
 
 
 def play(stage: Stage) -> Outcome:
-    start_and_connect(stage)
-    stage.wait_for_the_moment()
-
-    stage.mark_fault("adverts are dropped on their way into " + " and ".join(DEAF))
-    for node in DEAF:
-        block_vrrp(stage, node)
-    stage.pump(stage.settings.duration_s)
-    for node in DEAF:
-        unblock_vrrp(stage, node)
-    healed_at = now()
-    stage.story.say("they pass again")
-    stage.settle(extra_s=1.0)
-    one_ms = until_one_holder(stage, healed_at, 10.0)
-
-    outcome = judge(stage, new_master=None)
-    limit_ms = 2 * stage.settings.advert_s * 1000 + CLOCK_MS
-    healed = one_ms is not None and one_ms <= limit_ms
-    said = (
-        "never one holder again" if one_ms is None else f"one holder {one_ms:.0f} ms after the network healed"
-    )
-    return replace(
-        outcome,
-        ok=outcome.ok and healed,
-        verdict=f"{said}; {outcome.verdict}",
-        extras=outcome.extras
-        | {
-            "healed_ms": one_ms,
-            "healed_limit_ms": limit_ms,
-            "takeovers": takeovers(stage, stage.fault_at or 0),
-        },
-    )
+    return play_deaf(stage, ("lb1", "lb2"))
