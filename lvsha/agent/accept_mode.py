@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lvsha.agent.journal import Journal
 from lvsha.director.accept_mode import TABLE, accept_rules, removal
+from lvsha.io.launcher import Run, run_program
 from lvsha.io.nftables import run_nft
 from lvsha.vrrp.settings import RouterSettings
 
@@ -19,7 +20,9 @@ _LOOK_S = 10.0
 
 
 class AcceptMode:
-    def __init__(self, journal: Journal, run_dir: Path) -> None:
+    def __init__(self, journal: Journal, run_dir: Path, *, run: Run = run_program) -> None:
+        """``run``: how ``nft`` is started."""
+        self._run = run
         self._journal = journal
         self._note = run_dir / "accept-mode.nft"
         self._wanted: str | None = None
@@ -45,7 +48,7 @@ class AcceptMode:
     async def stop(self) -> None:
         """Take the rules away, where there are any."""
         if self._note.exists():
-            await run_nft(removal())
+            await run_nft(removal(), run=self._run)
             self._note.unlink(missing_ok=True)
 
     async def settle(self) -> None:
@@ -56,10 +59,10 @@ class AcceptMode:
                 await self.stop()
             return
         if self._note.exists() and self._note.read_text() == wanted:
-            if not await run_nft("", "list", "table", *TABLE.split()):
+            if not await run_nft("", "list", "table", *TABLE.split(), run=self._run):
                 return
             self._journal.write("director.accept_mode_repaired")
-        error = await run_nft(wanted)
+        error = await run_nft(wanted, run=self._run)
         if not error:
             self._note.write_text(wanted)
             self._journal.write("director.accept_mode_applied")

@@ -51,6 +51,7 @@ from lvsha.director.director import Director, ReconcileTable
 from lvsha.director.drain import DrainEnded
 from lvsha.director.overrides import OverrideExpired, OverrideRemoved, OverrideSet
 from lvsha.io.ipvs_genl import IpvsSocket
+from lvsha.io.launcher import Launcher
 from lvsha.io.probes.runner import ProbeRunner
 from lvsha.io.probes.workers import ProbeWorkers
 from lvsha.io.reactor import monotonic
@@ -74,6 +75,7 @@ class Directord:
 
     def __init__(self, settings: Settings, control: ControlEnd, *, load: Load, file: str) -> None:
         """``load`` reads the agent's ``file``, or a text, as the supervisor would."""
+        self.launcher = Launcher()
         self.settings = settings
         self.control = control
         self.started = monotonic()
@@ -108,11 +110,11 @@ class Directord:
         self.multicast = MulticastSync.of(settings.sync, ipvs=self.ipvs, journal=self.journal)
         self.peers = PeerDesk(self)
         self._switchover: Switchover | None = None
-        self.reset_grace = ResetGrace(self.journal, self.run_dir)
-        self.accept_mode = AcceptMode(self.journal, self.run_dir)
+        self.reset_grace = ResetGrace(self.journal, self.run_dir, run=self.launcher.run)
+        self.accept_mode = AcceptMode(self.journal, self.run_dir, run=self.launcher.run)
         self.templates = QuiescentTemplates(self.journal, self.run_dir)
         self.path_answers = PathAnswers(self.journal, self.run_dir)
-        self.hooks = Hooks(states=self.vrrp.states, journal=self.journal)
+        self.hooks = Hooks(states=self.vrrp.states, journal=self.journal, run=self.launcher.run)
         state_dir = Path(settings.agent.state_dir)
         self.chronicle = Chronicle(self.journal, state_dir / "history.jsonl")
         self.alerts = AlertDesk(self.journal, node=settings.node)
@@ -147,6 +149,7 @@ class Directord:
             send=self.vrrp.send,
             has_quorum=lambda name: view.quorum_met if (view := self.director.views().get(name)) else None,
             runner=self.runner,
+            run=self.launcher.run,
         )
         self.trackers.reconfigure(self.settings.routers)
         self.hooks.reconfigure(self.settings.routers)
@@ -244,6 +247,7 @@ class Directord:
             self.timeouts.restore()
             self.templates.restore()
             self.path_answers.restore()
+        self.launcher.close()
         self.journal.write("director.left", kernel=str(self.settings.agent.on_stop))
 
     async def _keep_alive(self) -> None:

@@ -12,14 +12,13 @@ than its time; whatever it ends with, the role moves.
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable
 
 from lvsha.agent.journal import Journal
 from lvsha.core.instant import to_seconds
+from lvsha.io.launcher import Program, Run, run_program
 from lvsha.vrrp.settings import RouterSettings
 
 RETRY_S = 5.0
@@ -31,8 +30,11 @@ _LOOK_S = 0.1
 class Hooks:
     """One task per virtual router that has a ``hook``."""
 
-    def __init__(self, *, states: Callable[[], dict[str, str]], journal: Journal) -> None:
-        """``states``: by router's name; one that is not there is not known at present."""
+    def __init__(
+        self, *, states: Callable[[], dict[str, str]], journal: Journal, run: Run = run_program
+    ) -> None:
+        """``states``: by router's name; who is not there is not known at present. ``run`` starts programs."""
+        self._start = run
         self._states = states
         self._journal = journal
         self._tasks: dict[RouterSettings, asyncio.Task[None]] = {}
@@ -79,28 +81,11 @@ class Hooks:
             "LVSHA_ADDRESSES": " ".join(map(str, router.bound_addresses)),
         }
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                router.name,
-                state,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+            program = Program(words=(*command, router.name, state), environment=environment, limit_s=limit_s)
+            status, output = await self._start(program)
         except OSError as error:
             self._journal.write("hook.failed", router=router.name, state=state, problem=str(error))
             return False
-        status: int | None = None
-        output = b""
-        with contextlib.suppress(TimeoutError):
-            output, _ = await asyncio.wait_for(process.communicate(), limit_s)
-            status = process.returncode
-        if status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
         self._journal.write(
             "hook.finished" if status == 0 else "hook.failed",
             router=router.name,

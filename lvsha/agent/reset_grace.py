@@ -20,6 +20,7 @@ from lvsha.director.reset_grace import (
     legacy_rules,
     ruleset,
 )
+from lvsha.io.launcher import Run, run_program
 from lvsha.io.nftables import restore_iptables, run_iptables, run_nft
 from lvsha.ipvs.model import DesiredTable
 
@@ -52,17 +53,20 @@ class _Firewall(Protocol):
 class _Nftables:
     name = "nft"
 
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
     def text(self, endpoints: Endpoints, grace: int) -> str:
         return ruleset(endpoints, grace)
 
     async def is_there(self, endpoints: Endpoints) -> bool:
-        return not await run_nft("", "list", "table", *TABLE.split())
+        return not await run_nft("", "list", "table", *TABLE.split(), run=self._run)
 
     async def apply(self, endpoints: Endpoints, grace: int) -> str:
-        return await run_nft(ruleset(endpoints, grace))
+        return await run_nft(ruleset(endpoints, grace), run=self._run)
 
     async def remove(self) -> None:
-        await run_nft(ruleset((), 0))
+        await run_nft(ruleset((), 0), run=self._run)
 
 
 def _versions(endpoints: Endpoints) -> list[int]:
@@ -72,19 +76,24 @@ def _versions(endpoints: Endpoints) -> list[int]:
 class _Iptables:
     name = "iptables"
 
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
     def text(self, endpoints: Endpoints, grace: int) -> str:
         return legacy_rules(endpoints)
 
     async def is_there(self, endpoints: Endpoints) -> bool:
-        return not any([await run_iptables(version, "-C", *JUMP) for version in _versions(endpoints)])
+        return not any(
+            [await run_iptables(version, "-C", *JUMP, run=self._run) for version in _versions(endpoints)]
+        )
 
     async def apply(self, endpoints: Endpoints, grace: int) -> str:
         for version in _versions(endpoints):
             mine = tuple(endpoint for endpoint in endpoints if endpoint[0].version == version)
-            if error := await restore_iptables(version, legacy_rules(mine)):
+            if error := await restore_iptables(version, legacy_rules(mine), run=self._run):
                 return error
-            if await run_iptables(version, "-C", *JUMP) and (
-                error := await run_iptables(version, "-I", *JUMP)
+            if await run_iptables(version, "-C", *JUMP, run=self._run) and (
+                error := await run_iptables(version, "-I", *JUMP, run=self._run)
             ):
                 return error
         return ""
@@ -92,19 +101,20 @@ class _Iptables:
     async def remove(self) -> None:
         for version in (4, 6):
             for order in (("-D", *JUMP), ("-F", CHAIN), ("-X", CHAIN)):
-                await run_iptables(version, *order)
+                await run_iptables(version, *order, run=self._run)
 
 
 class ResetGrace:
     """See above."""
 
-    def __init__(self, journal: Journal, run_dir: Path) -> None:
+    def __init__(self, journal: Journal, run_dir: Path, *, run: Run = run_program) -> None:
+        """``run``: how the firewall's tools are started."""
         self._journal = journal
         self._run_dir = run_dir
         self._wanted: tuple[Endpoints, int] = ((), 0)
         self._changed = asyncio.Event()
         self._complaint = ""
-        self._firewalls: tuple[_Firewall, ...] = (_Nftables(), _Iptables())
+        self._firewalls: tuple[_Firewall, ...] = (_Nftables(run), _Iptables(run))
 
     def want(self, table: DesiredTable, grace: int) -> None:
         """The rules that belong to ``table``; ``grace`` in nanoseconds, 0: none."""

@@ -15,6 +15,7 @@ from lvsha.agent.ipc import Message
 from lvsha.checker.result import ProbeResult
 from lvsha.checker.settings import CheckKind, CheckSettings, PingOptions
 from lvsha.core.instant import to_seconds
+from lvsha.io.launcher import Program, Run, run_program
 from lvsha.io.probes.runner import ProbeRunner
 from lvsha.io.probes.workers import ProbeWorkers
 from lvsha.vrrp.settings import RouterSettings
@@ -33,8 +34,10 @@ class Trackers:
         send: Callable[[Message], object],
         has_quorum: Callable[[str], bool | None],
         runner: ProbeRunner | ProbeWorkers,
+        run: Run = run_program,
     ) -> None:
-        """``has_quorum``: of a service by its name; None: there is none of that name."""
+        """``has_quorum``: of a service by its name; None: there is none of it. ``run`` starts scripts."""
+        self._start = run
         self._send = send
         self._has_quorum = has_quorum
         self._runner = runner
@@ -62,7 +65,7 @@ class Trackers:
 
     async def _look(self, track: TrackSettings) -> bool:
         if track.kind is TrackKind.SCRIPT:
-            return await _script(track)
+            return await self._script(track)
         if track.kind is TrackKind.GATEWAY:
             return await self._gateway(track)
         if track.kind is TrackKind.SERVICE:
@@ -72,6 +75,14 @@ class Trackers:
         if track.kind is TrackKind.ROUTE:
             return has_route(track.target, *_route_tables())
         return _process(track.target)
+
+    async def _script(self, track: TrackSettings) -> bool:
+        """Ended with 0 within its time-out; killed when it takes longer."""
+        program = Program(words=track.command, limit_s=to_seconds(track.timeout), says="errors")
+        try:
+            return (await self._start(program)).status == 0
+        except OSError:
+            return False
 
     async def _gateway(self, track: TrackSettings) -> bool:
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -89,29 +100,6 @@ class Trackers:
         )
         self._runner.start(f"track {track.key}", settings, on_result)
         return await answer
-
-
-async def _script(track: TrackSettings) -> bool:
-    """Ended with 0 within its time-out; killed when it takes longer."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *track.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
-        return False
-    try:
-        return await asyncio.wait_for(process.wait(), to_seconds(track.timeout)) == 0
-    except TimeoutError:
-        return False
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
 
 def _file(path: Path) -> bool:
