@@ -1,9 +1,11 @@
 """Which members of a pool get new connections, and with which weight.
 
 The view is a pure function of what is known of the members and of one bit:
-whether the quorum was met before (that is what hysteresis is). Every input
-recomputes it whole; there is no increment that could drift, be lost in a
-reload or add up twice (``compute_view`` and ``next_quorum`` are all of it).
+whether the quorum was met before (that is what hysteresis is): ``compute_view``
+and ``next_quorum`` are all of it. Where rules 3 and 5 have no say, news of one
+member can change nothing but its own weight and the sums; then these alone are
+computed (``Pool._alone``), because ten thousand verdicts on ten thousand members
+would else hold a director up for a minute. A property test holds both equal.
 
 Rules, in the order in which they are applied:
 
@@ -26,7 +28,7 @@ than enough is better than nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from lvsha.core.instant import Instant, after, earliest
@@ -131,8 +133,12 @@ class PoolChanged(Event):
     member: str
     """Whose news caused it; empty: the settings'."""
     reason: str
-    before: PoolView
-    after: PoolView
+    alive_weight: int
+    alive_servers: int
+    sorry_active: bool
+    before: PoolView = field(repr=False)
+    """Not told in the journal: it has a weight for each member of the pool."""
+    after: PoolView = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +167,16 @@ def target_weight(member: PoolMember, state: MemberState) -> int:
     return 0 if percent == 0 else max(1, weight * percent // 100)
 
 
+def _share(member: PoolMember, state: MemberState) -> int:
+    """What it adds to the alive weight; 0: it does not serve by right."""
+    return target_weight(member, state) if state.up and not state.is_drained else 0
+
+
 def _alive(settings: PoolSettings, states: Mapping[str, MemberState]) -> tuple[int, int]:
     """Weight and number of the members that serve by right."""
     weight = servers = 0
     for member in settings.members:
-        state = states[member.name]
-        if state.up and not state.is_drained and (each := target_weight(member, state)):
+        if each := _share(member, states[member.name]):
             weight += each
             servers += 1
     return weight, servers
@@ -185,9 +195,14 @@ def _thresholds(settings: PoolSettings) -> tuple[int, int]:
 
 def next_quorum(settings: PoolSettings, states: Mapping[str, MemberState], met: bool) -> bool:
     """Whether the quorum is met now, when it was ``met`` before."""
-    alive_weight, alive_servers = _alive(settings, states)
-    alive = alive_weight if settings.quorum_unit is QuorumUnit.WEIGHT else alive_servers
-    gained_at, lost_below = _thresholds(settings)
+    return _suffices(settings, *_alive(settings, states), met, _thresholds(settings))
+
+
+def _suffices(
+    settings: PoolSettings, weight: int, servers: int, met: bool, thresholds: tuple[int, int]
+) -> bool:
+    alive = weight if settings.quorum_unit is QuorumUnit.WEIGHT else servers
+    gained_at, lost_below = thresholds
     return alive >= lost_below if met else alive >= gained_at
 
 
@@ -221,24 +236,33 @@ def _could_meet(settings: PoolSettings, states: Mapping[str, MemberState]) -> bo
     return next_quorum(settings, hopeful, False)
 
 
+def _weight(settings: PoolSettings, member: PoolMember, state: MemberState, *, serves: bool) -> int | None:
+    """A member's place in the table."""
+    if serves and not state.is_drained:
+        weight = target_weight(member, state)
+        if state.up and state.ramp_step < RAMP_STEPS and weight > 0:
+            weight = max(1, weight * state.ramp_step // RAMP_STEPS)
+        return weight
+    if state.is_drained or (member.on_failure or settings.on_failure) is OnFailure.WEIGHT_ZERO:
+        # A drain never cuts the connections that it waits for.
+        return 0
+    return None
+
+
 def compute_view(settings: PoolSettings, states: Mapping[str, MemberState], quorum_met: bool) -> PoolView:
     """What the table should hold: rules 1 to 5."""
     alive_weight, alive_servers = _alive(settings, states)
     sorry_active = settings.has_sorry and not quorum_met and not _could_meet(settings, states)
     braked = () if sorry_active else _braked(settings, states)
-    weights: dict[str, int | None] = {}
-    for member in settings.members:
-        state = states[member.name]
-        if not sorry_active and not state.is_drained and (state.up or member.name in braked):
-            weight = target_weight(member, state)
-            if state.up and state.ramp_step < RAMP_STEPS and weight > 0:
-                weight = max(1, weight * state.ramp_step // RAMP_STEPS)
-            weights[member.name] = weight
-        elif state.is_drained or (member.on_failure or settings.on_failure) is OnFailure.WEIGHT_ZERO:
-            # A drain never cuts the connections that it waits for.
-            weights[member.name] = 0
-        else:
-            weights[member.name] = None
+    weights = {
+        member.name: _weight(
+            settings,
+            member,
+            state := states[member.name],
+            serves=not sorry_active and (state.up or member.name in braked),
+        )
+        for member in settings.members
+    }
     return PoolView(
         weights=weights,
         sorry_active=sorry_active,
@@ -254,7 +278,7 @@ class Pool:
 
     def __init__(self, settings: PoolSettings, *, up: frozenset[str] = frozenset()) -> None:
         """``up``: members that begin up, by configuration or adopted from the kernel's table."""
-        self.settings = settings
+        self._set(settings)
         self._states = {
             member.name: MemberState(up=member.name in up, proven=member.name in up)
             for member in settings.members
@@ -286,7 +310,7 @@ class Pool:
 
     def on_check(self, member: str, up: bool, reason: str, now: Instant) -> list[Output]:
         """A verdict on a member. The same verdict again changes nothing."""
-        state = self._states.get(member)
+        former = state = self._states.get(member)
         if state is None:
             return []
         came_back = up and not state.up and state.fell_at is not None
@@ -294,11 +318,10 @@ class Pool:
         if up and not state.up:
             state = replace(state, rising_since=now if ramps else None, ramp_step=1 if ramps else RAMP_STEPS)
         elif not up:
-            state = replace(state, rising_since=None, ramp_step=RAMP_STEPS)
-            if self._states[member].up:
-                state = replace(state, fell_at=now)
+            fell_at = now if state.up else state.fell_at
+            state = replace(state, rising_since=None, ramp_step=RAMP_STEPS, fell_at=fell_at)
         self._states[member] = replace(state, up=up, proven=True, reason=reason)
-        return self._settle(member, reason)
+        return self._settle(member, reason, former)
 
     def on_weight(
         self, member: str, now: Instant, *, weight: int | None = None, percent: int | None = None
@@ -308,7 +331,7 @@ class Pool:
         if state is None:
             return []
         self._states[member] = replace(state, check_weight=weight, check_percent=percent)
-        return self._settle(member, "weight from check")
+        return self._settle(member, "weight from check", state)
 
     def drain(self, member: str, drained: bool, now: Instant) -> list[Output]:
         """Give a member no new connections (or again some), whatever its check says."""
@@ -316,7 +339,7 @@ class Pool:
         if state is None:
             return []
         self._states[member] = replace(state, is_drained=drained)
-        return self._settle(member, "drained" if drained else "undrained")
+        return self._settle(member, "drained" if drained else "undrained", state)
 
     def on_deadline(self, now: Instant) -> list[Output]:
         """Slow starts climb."""
@@ -332,7 +355,7 @@ class Pool:
                     ramp_step=reached,
                     rising_since=None if reached == RAMP_STEPS else state.rising_since,
                 )
-                outputs += self._settle(name, "slow start")
+                outputs += self._settle(name, "slow start", state)
         return outputs
 
     def reconfigure(
@@ -342,7 +365,7 @@ class Pool:
 
         ``up``: which of the new members begin up.
         """
-        self.settings = settings
+        self._set(settings)
         self._states = {
             member.name: self._states.get(
                 member.name, MemberState(up=member.name in up, proven=member.name in up)
@@ -356,24 +379,64 @@ class Pool:
             }
         return self._settle("", "reconfigured")
 
-    def _settle(self, member: str, reason: str) -> list[Output]:
+    def _set(self, settings: PoolSettings) -> None:
+        self.settings = settings
+        self._members = {member.name: member for member in settings.members}
+        self._thresholds = _thresholds(settings)
+
+    def _alone(self, name: str, former: MemberState) -> tuple[bool, PoolView] | None:
+        """Quorum and view after news of one member, which was ``former``; None: others are concerned."""
+        settings, view, met = self.settings, self._view, self._quorum_met
+        if settings.minimum_pooled_percent > 0:
+            return None
+        member, state = self._members[name], self._states[name]
+        had, has = _share(member, former), _share(member, state)
+        alive_weight = view.alive_weight - had + has
+        alive_servers = view.alive_servers - bool(had) + bool(has)
+        is_met = _suffices(settings, alive_weight, alive_servers, met, self._thresholds)
+        if settings.has_sorry and not (met and is_met):
+            return None
+        weight = _weight(settings, member, state, serves=state.up)
+        if had == has and weight == view.weights[name] and is_met is view.quorum_met:
+            return is_met, view
+        return is_met, replace(
+            view,
+            weights={**view.weights, name: weight},
+            quorum_met=is_met,
+            alive_weight=alive_weight,
+            alive_servers=alive_servers,
+        )
+
+    def _settle(self, member: str, reason: str, former: MemberState | None = None) -> list[Output]:
+        """``former``: what was known of ``member``, if there is news of nobody else."""
         outputs: list[Output] = []
-        met = next_quorum(self.settings, self._states, self._quorum_met)
-        before, self._view = self._view, compute_view(self.settings, self._states, met)
+        found = self._alone(member, former) if former is not None else None
+        if found is None:
+            met = next_quorum(self.settings, self._states, self._quorum_met)
+            found = met, compute_view(self.settings, self._states, met)
+        met, after_ = found
+        before, self._view = self._view, after_
         if met is not self._quorum_met:
             self._quorum_met = met
             counts_weight = self.settings.quorum_unit is QuorumUnit.WEIGHT
             alive = self._view.alive_weight if counts_weight else self._view.alive_servers
-            gained_at, lost_below = _thresholds(self.settings)
+            gained_at, lost_below = self._thresholds
             outputs.append(
                 QuorumGained(pool=self.settings.name, alive=alive, needed=gained_at)
                 if met
                 else QuorumLost(pool=self.settings.name, alive=alive, needed=lost_below)
             )
-        if self._view != before:
+        if self._view is not before and self._view != before:
             outputs.append(
                 PoolChanged(
-                    pool=self.settings.name, member=member, reason=reason, before=before, after=self._view
+                    pool=self.settings.name,
+                    member=member,
+                    reason=reason,
+                    alive_weight=self._view.alive_weight,
+                    alive_servers=self._view.alive_servers,
+                    sorry_active=self._view.sorry_active,
+                    before=before,
+                    after=self._view,
                 )
             )
         return outputs

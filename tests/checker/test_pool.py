@@ -403,3 +403,35 @@ def test_weights_from_checks_do_not_add_up(news: list[tuple[str, int | None, int
         pool.on_weight(member.name, NOW)
 
     assert pool.view().weights == {"a": 1, "b": 2, "c": 3}
+
+
+news_of_one = st.tuples(
+    st.sampled_from("012345"),
+    st.sampled_from(["up", "down", "drain", "undrain", "climb"]) | st.integers(0, 9),
+)
+
+
+@given(pools(), st.sampled_from([0, 10 * SECOND]), st.lists(news_of_one, max_size=25))
+def test_news_of_one_member_makes_the_view_that_the_rules_make_of_all(
+    pool_: tuple[PoolSettings, dict[str, MemberState]], slow_start: int, news: list[tuple[str, str | int]]
+) -> None:
+    settings = replace(pool_[0], slow_start=slow_start)
+    pool = Pool(settings)
+    met = pool.view().quorum_met
+    for second, (name, what) in enumerate(news):
+        now = later(second)
+        match what:
+            case "up" | "down":
+                pool.on_check(name, what == "up", "", now)
+            case "drain" | "undrain":
+                pool.drain(name, what == "drain", now)
+            case "climb":
+                pool.on_deadline(now)
+            case int():
+                pool.on_weight(name, now, weight=what)
+
+        states = {member.name: state for member in settings.members if (state := pool.state(member.name))}
+        if what != "climb":
+            met = next_quorum(settings, states, met)
+            assert pool.view() == compute_view(settings, states, met)
+        met = pool.view().quorum_met
