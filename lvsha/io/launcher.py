@@ -102,7 +102,8 @@ class Launcher:
         if self._is_gone or self._writer is None:
             return await run_program(program)
         number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
         try:
             self._writer.write(_packed((number, program)))
             return await future
