@@ -27,8 +27,8 @@ _READ_AT_ONCE = 1 << 16
 """Bytes. The file says 1,024, and the kernel begins at the head of the table with every read."""
 _WRITTEN_AT_ONCE = 1000
 """Lines."""
-BATCH = 2000
-"""Requests of ``-R`` that wait to be sent together."""
+BATCH = 500
+"""Requests of ``-R`` that wait to be sent together: as many as fit into one send."""
 REFUSED = 255
 
 
@@ -55,8 +55,8 @@ class Program:
         self._progress = progress
         """Where a long ``-R`` says how far it is; None: nowhere."""
         self._kernel: IpvsRows | None = None
-        self._queue: list[tuple[bytes, str, str]] = []
-        """Requests of ``-R`` that wait: payload, command, and where it stood."""
+        self._queue: list[tuple[bytes, str, int, str]] = []
+        """Requests of ``-R`` that wait: payload, command, and the line's number and text."""
 
     def run(self, arguments: Sequence[str]) -> int:
         """Carry out one command line; the exit status."""
@@ -174,19 +174,22 @@ class Program:
 
         status = 0
         repeats = restoring.Repeats(self._names)
-        for number, words in restoring.commands(self._stdin):
+        for number, line in enumerate(self._stdin, start=1):
             try:
-                request = repeats.request(words)
+                request = repeats.request(line)
                 if request is None:
+                    words = restoring.words_of(line)
+                    if not words:
+                        continue
                     command = parse(words, self._names, program=self._name, nested=True)
                     payload = requests.payload(command)
                     if payload is None or command.verb == "stop-daemon":
                         self._send()
                         status = self._command(command)
                         continue
-                    repeats.remember(words, command, payload)
+                    repeats.remember(line, command, payload)
                     request = command.verb, payload
-                self._queue.append((request[1], request[0], _place(number, words)))
+                self._queue.append((request[1], request[0], number, line))
                 status = 0
                 if len(self._queue) >= BATCH:
                     status = self._send()
@@ -194,7 +197,7 @@ class Program:
                         self._progress(f"\r{number:,} lines\r")
             except UsageError as error:
                 self._send()
-                self._complain(error.message + _place(number, words))
+                self._complain(error.message + _place(number, line))
                 status = error.status
                 if error.ends:
                     return status
@@ -207,15 +210,17 @@ class Program:
             return 0
         status = 0
         for index, errno, _ in self._opened().apply([waiting[0] for waiting in queue]):
-            _, verb, place = queue[index]
-            self._complain(_refusal(verb, errno) + place)
+            _, verb, number, line = queue[index]
+            self._complain(_refusal(verb, errno) + _place(number, line))
             if index == len(queue) - 1:
                 status = REFUSED
         return status
 
 
-def _place(number: int, words: Sequence[str]) -> str:
-    return f" (line {number}: {' '.join(words)})"
+def _place(number: int, line: str) -> str:
+    from lvsha.ipvs.ipvsadm.restoring import words_of
+
+    return f" (line {number}: {' '.join(words_of(line))})"
 
 
 def _refusal(verb: str, errno: int) -> str:

@@ -256,6 +256,20 @@ def destination_attributes(
     # fmt: on
 
 
+_ADDRESS_AT, _PORT_AT = 8, 28
+"""In the attribute of a destination: the nest and the first header; these, the address and the second."""
+
+
+def destination_request(request: bytes) -> tuple[bytes, bytes, bytes]:
+    """A request that ends with ``destination_attributes``, without its address (16 bytes) and port (2 bytes).
+
+    Joined with those of another destination between the parts it is the request for that one.
+    """
+    at = len(request) - _DEST_ATTRIBUTES.size
+    address, port = at + _ADDRESS_AT, at + _PORT_AT
+    return request[:address], request[address + 16 : port], request[port + 2 :]
+
+
 def destination_identity(*, family: int, address: bytes, port: int) -> bytes:
     """The attribute of DEL_DEST."""
     return _DEST_IDENTITY.pack(

@@ -8,11 +8,24 @@ from lvsha.ipvs.ipvsadm import requests, restoring
 from lvsha.ipvs.ipvsadm.command import parse
 from lvsha.ipvs.ipvsadm.errors import UsageError
 from lvsha.ipvs.ipvsadm.names import Names
-from lvsha.ipvs.ipvsadm.restoring import Repeats, commands
+from lvsha.ipvs.ipvsadm.restoring import Repeats, commands, words_of
 
 NAMES = Names()
 SERVICES = ("-t 10.0.0.1:80", "-u 10.0.0.2:53", "-f 5", "-f 6 -6", "--tcp-service 10.0.0.1:80", "-t 10.0.0.1")
-SERVERS = ("10.1.0.1", "10.1.0.2:80", "10.1.0.3:8080", "10.1.0.4:0", "10.1.0.5:x", "nobody", "-r", "", "9")
+SERVERS = (
+    "10.1.0.1",
+    "ipvsadm",
+    "10.1.0.6\t-m",
+    "ff::1",
+    "10.1.0.2:80",
+    "10.1.0.3:8080",
+    "10.1.0.4:0",
+    "10.1.0.5:x",
+    "nobody",
+    "-r",
+    "",
+    "9",
+)
 ENDS = (
     *("", "-m", "-g -w 3", "-i --tun-type gue --tun-port 6080", "-m -w 0 -x 5 -y 2"),
     *("-m -q", "-w", "-m -r 10.1.0.9"),
@@ -32,21 +45,24 @@ def test_a_line_means_the_same_after_a_line_like_it() -> None:
     repeats = Repeats(NAMES)
     hits = 0
 
-    for _ in range(4000):
+    for _ in range(6000):
         front, end = rng.choice(SERVICES), rng.choice(ENDS)
         if rng.random() < 0.2:
             front, end = end, front
-        words = f"{rng.choice(('-a', '-e', '-d', '-A'))} {front} -r {rng.choice(SERVERS)} {end}".split()
-        wanted = by_itself(words)
+        line = f"{rng.choice(('-a', '-e', '-d', '-A'))} {front} -r {rng.choice(SERVERS)} {end}"
+        line = line.rstrip(" ") + "\n"
+        if rng.random() < 0.1:
+            line = rng.choice((line.rstrip("\n"), f"ipvsadm {line}", f" {line}", line.replace(" ", "\t", 3)))
+        wanted = by_itself(words_of(line))
 
-        found = repeats.request(words)
+        found = repeats.request(line)
 
         if found is not None:
             hits += 1
-            assert isinstance(wanted, tuple), words
-            assert found == wanted[:2], words
+            assert isinstance(wanted, tuple), line
+            assert found == wanted[:2], line
         elif isinstance(wanted, tuple):
-            repeats.remember(words, wanted[2], wanted[1])
+            repeats.remember(line, wanted[2], wanted[1])
     assert hits > 200
 
 
@@ -54,11 +70,11 @@ def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restoring, "_REMEMBERED", 3)
     repeats = Repeats(NAMES)
     for mark in range(1, 11):
-        words = f"-a -f {mark} -r 10.1.0.1 -m".split()
-        command = parse(words, NAMES, nested=True)
-        repeats.remember(words, command, requests.payload(command) or b"")
+        line = f"-a -f {mark} -r 10.1.0.1 -m"
+        command = parse(line.split(), NAMES, nested=True)
+        repeats.remember(line, command, requests.payload(command) or b"")
 
-    known = [mark for mark in range(1, 11) if repeats.request(f"-a -f {mark} -r 10.1.0.2 -m".split())]
+    known = [mark for mark in range(1, 11) if repeats.request(f"-a -f {mark} -r 10.1.0.2 -m")]
     assert known == [10]
 
 
