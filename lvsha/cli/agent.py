@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
+    is_loaded = "lvsha.agent.directord" in sys.modules
     from lvsha.agent import applied, last_good
     from lvsha.agent.journal import Journal
     from lvsha.agent.notify import Notifier
@@ -115,6 +116,8 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         print(f"lvsha agent: {error.filename}: {error.strerror}; set [agent] run_dir", file=sys.stderr)
         return 1
+    # Forked with everything loaded, as the lab does it, there is nothing that executing would leave out.
+    program = None if is_loaded else "lvsha.agent.vrrpd_main"
     specs: tuple[WorkerSpec, ...] = (
         WorkerSpec(name="directord", main=run_directord, silence_s=_DIRECTORD_SILENCE_S),
         WorkerSpec(
@@ -122,7 +125,7 @@ def main(argv: list[str]) -> int:
             main=vrrpd_main,
             silence_s=_VRRPD_SILENCE_S,
             warm=get_ready,
-            program="lvsha.agent.vrrpd_main",
+            program=program,
         ),
     )
     if arguments.only:

@@ -24,8 +24,16 @@ class Helper:
     """A forked process that runs ``work``, with its stdin and stdout in our hands."""
 
     def __init__(
-        self, name: str, work: Callable[[], None], *, namespace: Namespace | None, log: Path, nice: int = 0
+        self,
+        name: str,
+        work: Callable[[], None],
+        *,
+        namespace: Namespace | None,
+        log: Path,
+        nice: int = 0,
+        realtime: int = 0,
     ) -> None:
+        """``realtime``: 1-99, before every process of less; 0: an ordinary one, of this nice value."""
         self.name = name
         self._log = log
         self._buffer = b""
@@ -34,7 +42,7 @@ class Helper:
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(work, namespace, order_r, answer_w, (self._order_w, self._answer_r), log, nice)
+            _become(work, namespace, order_r, answer_w, (self._order_w, self._answer_r), log, nice, realtime)
         os.close(order_r)
         os.close(answer_w)
         self._running = True
@@ -94,6 +102,7 @@ def _become(
     others: tuple[int, ...],
     log: Path,
     nice: int,
+    realtime: int,
 ) -> None:
     """The child's whole life."""
     status = 1
@@ -107,7 +116,9 @@ def _become(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if namespace is not None:
             namespace.enter()
-        if nice:
+        if realtime:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(realtime))
+        elif nice:
             os.nice(nice)
         work()
         status = 0

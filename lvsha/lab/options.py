@@ -174,6 +174,13 @@ OPTIONS = (
         name="idle", field="idle", metavar="N", parse=positive, help="connections that say nothing, in a load"
     ),
     Option(
+        name="handovers",
+        field="handovers",
+        metavar="N",
+        parse=positive,
+        help="in one run of switchover-under-load, the directors in turn",
+    ),
+    Option(
         name="entries", field="entries", metavar="N", parse=positive, help="rows put into the master's kernel"
     ),
     Option(
@@ -182,6 +189,13 @@ OPTIONS = (
         metavar="PERCENT",
         parse=percent,
         help="of the packets that carry connections between the directors",
+    ),
+    Option(
+        name="warm",
+        field="warm",
+        metavar="yes|no",
+        parse=yes_or_no,
+        help="lvsha starts as a fork with its modules loaded, which saves a busy guest much time",
     ),
     Option(
         name="phase",

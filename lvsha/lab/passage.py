@@ -15,12 +15,15 @@ from typing import Any
 
 from lvsha.core.addr import Address
 from lvsha.io.capture import CaptureFile
+from lvsha.lab.errors import LabError
 from lvsha.lab.timeline import milliseconds
 from lvsha.lab.topology import PORT
 
 _ETHERNET = 14
 _UDP = 8
 _SNAPLEN = 100
+_STARTED_S = 30.0
+_LOOK_S = 0.02
 _NUMBERS = 16
 """Of a beat's number at most."""
 
@@ -30,6 +33,7 @@ class Passages:
 
     def __init__(self, bridge: str, client: Address, path: Path) -> None:
         self._path = path
+        self._beats: list[tuple[int, bytes]] | None = None
         words = ["tcpdump", "-i", bridge, "-s", str(_SNAPLEN), "-B", "8192", "-Z", "root", "-w", str(path)]
         self._process = subprocess.Popen(
             [*words, f"udp dst port {PORT} and src host {client}"],
@@ -37,6 +41,11 @@ class Passages:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        end = time.monotonic() + _STARTED_S
+        while not path.exists():  # a busy guest takes its time
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise LabError(f"tcpdump did not begin to record on {bridge} within {_STARTED_S:g} s")
+            time.sleep(_LOOK_S)
 
     def stop(self) -> None:
         """No more; again and again does no harm."""
@@ -48,7 +57,9 @@ class Passages:
         """See below; from and to an instant of the monotonic clock."""
         self.stop()
         offset = time.time_ns() - time.monotonic_ns()
-        return delays(self.beats(), start + offset, end + offset)
+        if self._beats is None:
+            self._beats = self.beats()
+        return delays(self._beats, start + offset, end + offset)
 
     def beats(self) -> list[tuple[int, bytes]]:
         """Every frame: its time since 1970 in nanoseconds, and the beat's address and number."""

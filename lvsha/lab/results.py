@@ -9,9 +9,12 @@ _BEFORE_THE_FAULT = 100_000_000
 """Nanoseconds before the fault from which a heartbeat without an echo counts as lost: it was under way."""
 
 
-def silence(beats: dict[str, Any], fault_at: int) -> dict[str, Any]:
-    """The longest from the fault to the end, and when it began; ``beats``: the heartbeat's report."""
-    end = int(beats["at"])
+def silence(beats: dict[str, Any], fault_at: int, end: int | None = None) -> dict[str, Any]:
+    """The longest from the fault to the end, and when it began; ``beats``: the heartbeat's report.
+
+    ``end``: of what is looked at; None: of the heartbeat.
+    """
+    end = int(beats["at"]) if end is None else end
     found: dict[str, Any] = {"longest_silence_ms": 0.0, "silence_began_ms": None}
     for index, flow in enumerate(beats["flows"]):
         longest = silences(flow["echoes"], fault_at, end)[0]
@@ -20,7 +23,8 @@ def silence(beats: dict[str, Any], fault_at: int) -> dict[str, Any]:
             found["longest_silence_ms"] = milliseconds(_length(longest))
             found["silence_began_ms"] = milliseconds(longest.start - fault_at)
             found["longest_silence_before_ms"] = milliseconds(_length(quiet[0]))
-            found["heartbeats_lost"] = len([at for at in flow["lost"] if at >= fault_at - _BEFORE_THE_FAULT])
+            first = fault_at - _BEFORE_THE_FAULT
+            found["heartbeats_lost"] = len([at for at in flow["lost"] if first <= at <= end])
         else:
             found["last_vip_silence_ms"] = milliseconds(_length(longest))
     return found

@@ -58,6 +58,8 @@ class RunSettings:
     """Not 0: a service for this firewall mark (and the next, for a second address) instead of by address."""
     idle: int = 10_000
     """Connections that say nothing, beside a load."""
+    handovers: int = 1
+    """Of ``switchover-under-load``, one after another."""
     entries: int = 100_000
     """Rows put into the master's kernel, beside the connections."""
     loss: int = 20
@@ -71,6 +73,8 @@ class RunSettings:
     """UDP payload of a sync message; None: the director's own default."""
     transport: str = "relay"
     """How lvsha's directors synchronise: ``relay`` or ``multicast``."""
+    warm: bool = False
+    """lvsha's directors begin as forks that have their modules already: seconds less in a guest."""
     capture: bool = True
     """Record the wire with tcpdump, to be kept if the run fails."""
 

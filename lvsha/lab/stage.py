@@ -37,9 +37,15 @@ LAST_VIP_HEARTBEAT_MS = 10.0
 ROUND_TRIPS = 4
 """Of a new connection: the kernel synchronises it from its third packet on."""
 
+CHECKED_A_SECOND = 500
+"""Of connections, at least, where a busy guest asks all of them at once."""
+
 READY_TIMEOUT_S = 30.0
 NICE = -10
 """Of client, realservers and witness: the one CPU of a user-mode guest must not delay who measures."""
+HEARTBEAT_PRIORITY = 20
+"""Of who sends and answers heartbeats, in real time and before vrrpd (``io.realtime``): these are other
+machines, which do not wait for a director's processor."""
 
 SECOND = 1_000_000_000
 
@@ -66,6 +72,8 @@ class Stage:
         self.fault_after_s: float | None = None
         """From the last new connection to the fault, as it turned out."""
         self.last_connection_at: int | None = None
+        self._opened = 0
+        """Connections in all."""
         self._helpers: dict[str, Helper] = {}
         self._capture: subprocess.Popen[bytes] | None = None
         self._passages: Passages | None = None
@@ -93,17 +101,20 @@ class Stage:
         for name in self.topology.realservers:
             self.start_realserver(name)
         self._spawn("connections", probe.drive_connections, "client")
-        self._spawn("heartbeat", probe.drive_heartbeat, "client")
+        self._spawn("heartbeat", probe.drive_heartbeat, "client", realtime=HEARTBEAT_PRIORITY)
         addresses = [self.vip]
         if self.topology.gateway is not None:
             addresses.append(str(self.topology.gateway.ip))
         self._spawn("witness", lambda: watch.watch(DIRECTORS, addresses, "br0"))
         self.wait("the witness watches", lambda: bool(self.timeline.events))
 
-    def _spawn(self, name: str, work: Callable[[], None], where: str | None = None) -> Helper:
+    def _spawn(
+        self, name: str, work: Callable[[], None], where: str | None = None, *, realtime: int = 0
+    ) -> Helper:
         namespaces = {"client": self.topology.client, **self.topology.realservers}
         namespace = namespaces[where] if where is not None else None
-        helper = Helper(name, work, namespace=namespace, log=self.folder / f"{name}.log", nice=NICE)
+        log = self.folder / f"{name}.log"
+        helper = Helper(name, work, namespace=namespace, log=log, nice=NICE, realtime=realtime)
         self._helpers[name] = helper
         return helper
 
@@ -121,9 +132,13 @@ class Stage:
         addresses = [str(self.topology.realserver_address(name))]
         if not self.topology.is_nat:
             addresses += [str(address) for address in self.topology.service_addresses]
-        helper = self._spawn(name, lambda: echo.serve(name, PORT, addresses), name)
-        if helper.line(10.0) != b"ready":
-            raise LabError(f"the echo service of {name} did not start: see {helper.name}.log")
+        datagrams = partial(echo.serve_datagrams, name, PORT, addresses)
+        for helper in (
+            self._spawn(f"{name}-datagrams", datagrams, name, realtime=HEARTBEAT_PRIORITY),
+            self._spawn(name, partial(echo.serve_lines, name, PORT, addresses[0]), name),
+        ):
+            if helper.line(10.0) != b"ready":
+                raise LabError(f"the echo service of {name} did not start: see {helper.name}.log")
 
     def start_director(self, node: str) -> None:
         self.peer.start(node)
@@ -177,13 +192,15 @@ class Stage:
         client.send({"do": "open", "timeout_s": 2.0} | order | self._kind_of_connection())
         answer = client.receive(60.0 + wanted)
         self.last_connection_at = int(answer["at"])
+        self._opened += answer["opened"]
         if answer["opened"] != wanted:
             raise LabError(f"only {answer['opened']} of {wanted} connections opened: {answer['errors']}")
         return answer
 
     def check_connections(self, timeout_s: float = 3.0) -> dict[str, Any]:
-        """One more round trip on all connections."""
+        """One more round trip on all connections; with many sockets it takes longer to come to the last."""
         client = self._helpers["connections"]
+        timeout_s = max(timeout_s, self._opened / CHECKED_A_SECOND)
         client.send({"do": "check", "timeout_s": timeout_s})
         return client.receive(timeout_s + 30.0)
 
@@ -396,13 +413,14 @@ class Stage:
         nodes = [node] if node else list(DIRECTORS)
         return "; ".join(self.peer.why_not(each) for each in nodes)
 
-    def silence(self) -> dict[str, Any]:
-        """See ``results.silence``; once the heartbeat was stopped."""
+    def silence(self, start: int | None = None, end: int | None = None) -> dict[str, Any]:
+        """See ``results.silence``; once the heartbeat was stopped. None: from the fault, to the end."""
         assert self.beats is not None
-        assert self.fault_at is not None
-        found = results.silence(self.beats, self.fault_at)
+        start = self.fault_at if start is None else start
+        assert start is not None, "silence is counted from something"
+        found = results.silence(self.beats, start, end)
         if self._passages is not None:
-            found |= self._passages.delays(self.fault_at, int(self.beats["at"]))
+            found |= self._passages.delays(start, int(self.beats["at"]) if end is None else end)
         return found
 
     def holders(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lvsha.core.addr import Address
 from lvsha.lab.errors import LabError
+from lvsha.lab.forked import Forked
 from lvsha.lab.settings import Process, RunSettings
 from lvsha.lab.topology import Topology
 
@@ -23,6 +24,8 @@ class Peer(ABC):
     """A pair of directors of one kind: each one a process tree in its namespace, with a folder and a log."""
 
     name: str
+    takes_back = True
+    """Whether a director of higher priority that comes back takes its address back unasked."""
 
     def __init__(self, topology: Topology, settings: RunSettings, folder: Path) -> None:
         self.topology = topology
@@ -38,7 +41,7 @@ class Peer(ABC):
         """Virtual addresses that have a service in the next configuration file."""
         self.tracked: Address | None = None
         """Whom both directors ask whether they can be of any use; without an answer they give the role up."""
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         for node in topology.directors:
             self.node_folder(node).mkdir(parents=True, exist_ok=True)
 
@@ -106,14 +109,18 @@ class Peer(ABC):
         """Start a director; its log goes on where an earlier life of it ended."""
         self.write_config(node)
         with self.log(node).open("ab") as log:
-            self._processes[node] = self.topology.directors[node].popen(
-                self.command(node),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            )
+            self._processes[node] = self.launch(node, log.fileno())
+
+    def launch(self, node: str, log: int) -> "subprocess.Popen[bytes] | Forked":
+        """Begin its process; ``log``: a descriptor for what it prints."""
+        return self.topology.directors[node].popen(
+            self.command(node),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
 
     def terminate(self, node: str) -> None:
         """Ask it to leave, as an operator does before maintenance."""
@@ -130,6 +137,11 @@ class Peer(ABC):
         """
         self.terminate(node)
         return ""
+
+    def take_part(self, node: str) -> None:
+        """After ``switch_over``: be there for the next one."""
+        self._processes[node].wait()
+        self.start(node)
 
     def kill(self, node: str, process: Process) -> None:
         """SIGKILL a part of it, or all."""

@@ -5,9 +5,12 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
 import sys
 from typing import Any
 
+from lvsha.lab import forked
+from lvsha.lab.forked import Forked
 from lvsha.lab.netns import run
 from lvsha.lab.peers.base import CROWD_PORT, PERSISTENCE_S, Peer
 from lvsha.lab.peers.keepalived import INSIDE_VRID, PRIORITIES, SYNCID, VRID
@@ -17,15 +20,27 @@ from lvsha.lab.topology import PORT
 RELAY_KEY = base64.b64encode(hashlib.sha256(b"the lab's own").digest()).decode() + "\n"
 """No secret: the lab has no strangers."""
 
+MODULES = ("lvsha.cli.agent", "lvsha.agent.directord", "lvsha.agent.vrrpd.process")
+"""What an agent reads at its start; nothing of it works at import."""
+
 
 class Lvsha(Peer):
     """A pair of lvsha agents."""
 
     name = "lvsha"
+    takes_back = False
 
     def command(self, node: str) -> list[str]:
         config = str(self.node_folder(node) / "lvsha.toml")
         return [sys.executable, "-m", "lvsha.cli.main", "agent", "-f", config, "--node", node]
+
+    def launch(self, node: str, log: int) -> "subprocess.Popen[bytes] | Forked":
+        if not self.settings.warm:
+            return super().launch(node, log)
+        forked.load(MODULES)
+        _python, _m, module, *arguments = self.command(node)
+        namespace = self.topology.directors[node]
+        return Forked(module, arguments, namespace=namespace, log=log, environment=os.environ)
 
     def write_config(self, node: str) -> None:
         folder = self.node_folder(node)
@@ -128,6 +143,9 @@ class Lvsha(Peer):
         # Not by the command: a Python that starts takes the one processor for a second.
         answer = self._ask(node, f"POST /v1/release?force={force:d}", timeout_s=30.0)
         return str(answer.get("error", "" if answer else "no answer"))
+
+    def take_part(self, node: str) -> None:
+        self._ask(node, "POST /v1/resume", timeout_s=30.0)
 
     def status(self, node: str) -> dict[str, Any]:
         """What a director says of itself; empty while it does not answer."""
