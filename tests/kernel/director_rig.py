@@ -57,7 +57,9 @@ class EditedLvsha(Lvsha):
         return text
 
     def process(self, node: str) -> "subprocess.Popen[bytes]":
-        return self._processes[node]
+        process = self._processes[node]
+        assert isinstance(process, subprocess.Popen), "a rig's directors are not forks"
+        return process
 
     def pid(self, node: str, process: Process) -> int | None:
         """As the lab's, from a log in JSON."""
