@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from lvsha.core.errors import LvshaError
 
 DEFAULT_RUN_DIR = "/run/lvsha"
+_LONGEST_TOKEN = 4096
 _TIMEOUT_S = 5.0
 _PEER_S = 10.0
 """More, where one director asks another."""
@@ -60,6 +61,24 @@ def say_refusal(verb: str, refusal: AgentRefused, *, as_json: bool) -> None:
         print(connection)
 
 
+def _token(file: str) -> str:
+    """The token in a file, which ``lvsha token`` printed.
+
+    Raises:
+        SystemExit: it cannot be read, or cannot be one.
+    """
+    try:
+        with Path(file).open("rb") as opened:
+            token = opened.read(_LONGEST_TOKEN + 1).decode("ascii").strip()
+    except OSError as error:
+        raise SystemExit(f"lvsha: {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        token = ""
+    if not token.isprintable() or not 0 < len(token) <= _LONGEST_TOKEN or " " in token:
+        raise SystemExit(f"lvsha: {file}: this is no token: it is one word, as `lvsha token` prints it")
+    return token
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """Which agent to ask: the one on this machine, or (``url``) one over TLS."""
@@ -79,10 +98,7 @@ class Agent:
         """By the options of ``add_agent_options`` and the environment."""
         token = os.environ.get("LVSHA_TOKEN")
         if arguments.url and arguments.token_file:
-            try:
-                token = Path(arguments.token_file).read_text().strip()
-            except OSError as error:
-                raise SystemExit(f"lvsha: {arguments.token_file}: {error.strerror}") from None
+            token = _token(arguments.token_file)
         return cls(
             run_dir=arguments.run_dir,
             url=arguments.url,

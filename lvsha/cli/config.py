@@ -4,10 +4,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lvsha.cli import config_convert, config_push
+from lvsha.cli.config_file import problem_lines
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 SUMMARY = "check, show, compare, convert and try configurations"
@@ -91,15 +92,6 @@ def main(argv: list[str]) -> int:
     except LvshaError as error:
         print(f"lvsha config: {error}", file=sys.stderr)
         return 1
-
-
-def problem_lines(source: str, problems: Iterable[ConfigProblem], *, prefix: str = "") -> list[str]:
-    """``FILE:LINE: path: message (suggestion)``, as editors and grep take it."""
-    return [
-        f"{source}{f':{problem.line}' if problem.line is not None else ''}: {prefix}{problem.path}: "
-        f"{problem.message}{f' ({problem.suggestion})' if problem.suggestion else ''}"
-        for problem in problems
-    ]
 
 
 def _as_json(problems: Sequence[ConfigProblem]) -> list[dict[str, Any]]:

@@ -60,6 +60,15 @@ def imported(name: str, source: str = "auto", config_id: str | None = None) -> I
     kind = detect(text) if source == "auto" else source
     if kind is None:
         raise LvshaError(f"{name}: cannot tell what this is; say --from {'|'.join(FORMATS)}")
+    return converted(name, text, kind, config_id)
+
+
+def converted(name: str, text: str, kind: str, config_id: str | None = None) -> Imported:
+    """What such a file says, of one of ``FORMATS``.
+
+    Raises:
+        LvshaError: a file that it includes cannot be read.
+    """
     return FORMATS[kind](name, text, reader(config_id))
 
 

@@ -3,10 +3,12 @@
 import hashlib
 import socket
 import sys
+import tomllib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lvsha.config.load import Loader
+from lvsha.config.load import Loader, loads
 from lvsha.config.settings import Settings
 from lvsha.config.shared import shared_generation
 from lvsha.core.addr import Address
@@ -61,9 +63,7 @@ def load(
     addresses = local_addresses() if node is None else set()
     text = read(name) if text is None else text
     generation = hashlib.sha256(text.encode()).hexdigest()[:12]
-    remarks: tuple[ConfigProblem, ...] = ()
-    if not name.endswith(".toml"):
-        text, remarks = _native(name, text)
+    text, remarks = native(name, text)
     settings, warnings = (loader or Loader()).load(
         text, name, node, hostname=socket.gethostname(), local_addresses=addresses
     )
@@ -71,16 +71,50 @@ def load(
     return replace(settings, generation=generation, shared=shared), (*remarks, *warnings)
 
 
-def _native(name: str, text: str) -> tuple[str, tuple[ConfigProblem, ...]]:
-    """The text itself, or what it is as lvsha's own configuration."""
+def load_for_any(name: str) -> Settings:
+    """The settings of the file's first director: for what is the same for all of them.
+
+    Raises:
+        ConfigErrors, LvshaError: as ``load``.
+    """
+    text, _ = native(name, read(name))
+    return loads(text, name, first_director(text))
+
+
+def first_director(text: str) -> str | None:
+    """The name that comes first in ``[directors]``; None if there is none, or no TOML."""
+    try:
+        directors = tomllib.loads(text).get("directors")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None  # who loads it says what is wrong
+    return next(iter(directors), None) if isinstance(directors, dict) else None
+
+
+def native(name: str, text: str) -> tuple[str, tuple[ConfigProblem, ...]]:
+    """The text itself, or what it is as lvsha's own configuration, with what became of its statements.
+
+    Raises:
+        LvshaError: a file that it includes cannot be read.
+    """
+    if name.endswith(".toml"):
+        return text, ()
     from lvsha.config.importers.convert import detect, to_toml
 
     if (kind := detect(text)) is None:
         return text, ()
-    from lvsha.cli.config_convert import imported
+    from lvsha.cli.config_convert import converted
 
-    converted = imported(name, kind)
-    return to_toml(converted), tuple(
+    result = converted(name, text, kind)
+    return to_toml(result), tuple(
         ConfigProblem(path=remark.keyword, message=f"{remark.fate}: {remark.message}", line=remark.place.line)
-        for remark in converted.remarks
+        for remark in result.remarks
     )
+
+
+def problem_lines(source: str, problems: Iterable[ConfigProblem], *, prefix: str = "") -> list[str]:
+    """``FILE:LINE: path: message (suggestion)``, as editors and grep take it."""
+    return [
+        f"{source}{f':{problem.line}' if problem.line is not None else ''}: {prefix}{problem.path}: "
+        f"{problem.message}{f' ({problem.suggestion})' if problem.suggestion else ''}"
+        for problem in problems
+    ]

@@ -107,8 +107,9 @@ def main(argv: list[str]) -> int:
     try:
         order = _order(arguments)
     except ConfigErrors as refusal:
-        problem = refusal.problems[0]
-        print(f"{refusal.source}:{problem.line}: {problem.path}: {problem.message}", file=sys.stderr)
+        from lvsha.cli.config_file import problem_lines
+
+        print(*problem_lines(refusal.source, refusal.problems), sep="\n", file=sys.stderr)
         return 1
     except LvshaError as error:
         print(f"lvsha doctor: {error}", file=sys.stderr)
@@ -172,22 +173,12 @@ def _order(arguments: argparse.Namespace) -> "Order":
 
 def _settings(name: str) -> "Settings":
     """For whichever director of the file; realservers and clients ask as well."""
-    from lvsha.cli.config_file import load
+    from lvsha.cli.config_file import load, load_for_any
 
     try:
         return load(name)[0]
     except ConfigErrors:
-        import tomllib
-
-        from lvsha.cli.config_file import read
-
-        try:
-            directors = tomllib.loads(read(name)).get("directors")
-        except tomllib.TOMLDecodeError:
-            directors = None
-        if not isinstance(directors, dict) or not directors:
-            raise
-        return load(name, next(iter(directors)))[0]
+        return load_for_any(name)
 
 
 def _expected(arguments: argparse.Namespace, settings: "Settings | None") -> "tuple[VirtualService, ...]":

@@ -14,6 +14,9 @@ from lvsha.ipvs.model import DesiredTable
 from lvsha.ipvs.plan import plan
 from lvsha.ipvs.rehearsal import rehearse, wanted_of
 
+TOLD = 3
+"""Lines with an error that are told one by one."""
+
 _EPILOG = """\
 - is in the kernel and not in the file, + in the file and not in the kernel. `ipvsadm -S` saves no
 thresholds: save with `lvsha ipvs -Sn --full` to have them compared.
@@ -54,22 +57,28 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         return _compare(_lines(options.file), as_json=options.json)
-    except (LvshaError, OSError) as error:
+    except LvshaError as error:
         print(f"lvsha ipvs diff: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"lvsha ipvs diff: {options.file}: {error.strerror}", file=sys.stderr)
         return 1
 
 
 def _lines(file: str) -> Iterable[str]:
-    text = (
-        sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8", errors="surrogateescape")
-    )
-    return text.split("\n")
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    return data.decode("utf-8", "surrogateescape").split("\n")
 
 
 def _compare(text: Iterable[str], *, as_json: bool) -> int:
     saved = rehearse(text, {}, SystemNames())
-    for problem in saved.problems:
+    for problem in saved.problems[:TOLD]:
         print(f"lvsha ipvs diff: {problem}", file=sys.stderr)
+    if (more := len(saved.problems) - TOLD) > 0:
+        print(
+            f"lvsha ipvs diff: {more} more lines like these: is it what `ipvsadm -S` printed?",
+            file=sys.stderr,
+        )
     if saved.problems:
         return 1
     with IpvsSocket() as socket:

@@ -83,8 +83,9 @@ def main(argv: list[str]) -> int:
             return _undo(arguments)
         return {"plan": _plan, "apply": _apply, "check": _check}[arguments.verb](arguments)
     except ConfigErrors as refusal:
-        for problem in refusal.problems:
-            print(f"{refusal.source}:{problem.line}: {problem.path}: {problem.message}", file=sys.stderr)
+        from lvsha.cli.config_file import problem_lines
+
+        print(*problem_lines(refusal.source, refusal.problems), sep="\n", file=sys.stderr)
         return 1
     except LvshaError as error:
         print(f"lvsha realserver: {error}", file=sys.stderr)
@@ -93,18 +94,9 @@ def main(argv: list[str]) -> int:
 
 def _settings(name: str) -> Settings:
     """Of any director: what concerns realservers is the same for all."""
-    import tomllib
+    from lvsha.cli.config_file import load_for_any
 
-    from lvsha.cli.config_file import read
-    from lvsha.config.load import STANDALONE, loads
-
-    text = read(name)
-    try:
-        directors = tomllib.loads(text).get("directors")
-    except tomllib.TOMLDecodeError:
-        directors = None  # `loads` says what is wrong
-    node = next(iter(directors), STANDALONE) if isinstance(directors, dict) else STANDALONE
-    return loads(text, name, node)
+    return load_for_any(name)
 
 
 def _made(arguments: argparse.Namespace) -> tuple[Plan, Machine]:

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     )
     run.add_argument("files", nargs="*", type=Path, metavar="FILE", help="a scenario")
     run.add_argument("--rewrite", action="store_true", help="write what happens into the files")
-    run.add_argument("--config", type=Path, metavar="FILE", help="play the virtual routers of this file")
+    run.add_argument("--config", metavar="FILE", help="play the virtual routers of this file")
     run.add_argument(
         "--fault", action="append", default=[], metavar="TEXT", help="what befalls them; may be repeated"
     )
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         "replay", help="put recorded inputs in again; 1 when something else comes out than was recorded"
     )
     again.add_argument("journal", type=Path, metavar="JOURNAL", help="what [agent] record_file wrote")
-    again.add_argument("--config", type=Path, required=True, metavar="FILE", help="as it was then")
+    again.add_argument("--config", required=True, metavar="FILE", help="as it was then")
     again.add_argument("--node", help="which of [directors] recorded it")
     add_swarms(verbs)
     arguments = parser.parse_args(argv)
@@ -89,7 +89,13 @@ def _run(files: Sequence[Path], *, rewrite: bool) -> int:
         try:
             text = path.read_text(encoding="utf-8")
             played = Transcript().run(text)
-        except (OSError, TranscriptError) as error:
+        except OSError as error:
+            print(f"lvsha sim: {path}: {error.strerror}", file=sys.stderr)
+            return 2
+        except UnicodeDecodeError:
+            print(f"lvsha sim: {path}: this is no text, so no scenario", file=sys.stderr)
+            return 2
+        except TranscriptError as error:
             print(f"lvsha sim: {path}: {error}", file=sys.stderr)
             return 2
         if rewrite:
@@ -105,33 +111,23 @@ def _run(files: Sequence[Path], *, rewrite: bool) -> int:
     return status
 
 
-def _any_director(text: str) -> str | None:
-    """The file's first director: here it does not matter which of them we are."""
-    import tomllib
-
-    try:
-        directors = tomllib.loads(text).get("directors")
-    except ValueError:
-        return None
-    return next(iter(directors), None) if isinstance(directors, dict) else None
-
-
 def _what_if(arguments: argparse.Namespace) -> int:
     """0: one MASTER in the end, everywhere."""
     import json
     from dataclasses import asdict
 
+    from lvsha.cli.config_file import first_director, native, read
     from lvsha.config.load import loads
-    from lvsha.core.errors import ConfigErrors
+    from lvsha.core.errors import LvshaError
     from lvsha.sim.transcript import TranscriptError, duration
     from lvsha.sim.what_if import Fault, routers_of, what_if
 
     path = arguments.config
     try:
-        text = path.read_text(encoding="utf-8")
-        first = loads(text, str(path), _any_director(text))
+        text, _ = native(path, read(path))
+        first = loads(text, path, first_director(text))
         settings = {
-            director.name: first if director.name == first.node else loads(text, str(path), director.name)
+            director.name: first if director.name == first.node else loads(text, path, director.name)
             for director in first.directors
         }
         faults = [Fault(fault) for fault in arguments.fault]
@@ -139,7 +135,7 @@ def _what_if(arguments: argparse.Namespace) -> int:
         answers = [
             what_if(name, routers, faults, lasting=lasting) for name, routers in routers_of(settings).items()
         ]
-    except (OSError, ValueError, ConfigErrors, TranscriptError) as error:
+    except (ValueError, LvshaError, TranscriptError) as error:
         for line in str(error).splitlines():
             print(f"lvsha sim: {line}", file=sys.stderr)
         return 2
@@ -160,6 +156,7 @@ def _what_if(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    from lvsha.cli.config_file import first_director, native, read
     from lvsha.config.load import loads
     from lvsha.core.errors import LvshaError
     from lvsha.sim.lines import line
@@ -169,8 +166,8 @@ def _replay(arguments: argparse.Namespace) -> int:
     path = arguments.config
     count = 0
     try:
-        text = path.read_text(encoding="utf-8")
-        settings = loads(text, str(path), arguments.node or _any_director(text))
+        text, _ = native(path, read(path))
+        settings = loads(text, path, arguments.node or first_director(text))
         with arguments.journal.open(encoding="utf-8") as journal:
             for step in replay(settings.routers, journal):
                 count += 1
@@ -188,7 +185,13 @@ def _replay(arguments: argparse.Namespace) -> int:
                         file=sys.stderr,
                     )
                     return 1
-    except (OSError, ValueError, LvshaError) as error:
+    except OSError as error:
+        print(f"lvsha sim: {arguments.journal}: {error.strerror}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError:
+        print(f"lvsha sim: {arguments.journal}: this is no text, so no record of inputs", file=sys.stderr)
+        return 2
+    except (ValueError, LvshaError) as error:
         for problem in str(error).splitlines():
             print(f"lvsha sim: {problem}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from lvsha.cli.sync_decoder import Decoder, Outcome, Progress, decode_parts, worth_mapping
 from lvsha.cli.sync_format import TextLines
-from lvsha.cli.sync_options import add_filter_options, add_port_option, wanted_ports
+from lvsha.cli.sync_options import add_filter_options, add_port_option, nothing_found
 from lvsha.cli.sync_report import report, report_json
 from lvsha.io.capture import CaptureError, CaptureFile, is_capture, open_input
 from lvsha.sync.inspect import Inspector
@@ -84,9 +84,7 @@ def main(argv: list[str]) -> int:
     if total.cut_messages:
         print(f"{PROG}: {total.cut_messages} messages are cut: capture with tcpdump -s 0", file=sys.stderr)
     if not total.messages and not status:
-        ports = sorted(wanted_ports(options))
-        span = f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else str(ports[0])
-        print(f"{PROG}: no sync message found (UDP ports {span}); --port names others", file=sys.stderr)
+        print(f"{PROG}: {nothing_found(options)}", file=sys.stderr)
     return 1 if status or total.lost or not total.messages else 0
 
 

@@ -105,7 +105,7 @@ def read_table(name: str, options: argparse.Namespace) -> list[TableRow]:
     """
     if name == "kernel":
         return _of_kernel(connections())
-    builder = TableBuilder(options, Receiver(maxlen=options.maxlen))
+    builder = TableBuilder(PROG, options, Receiver(maxlen=options.maxlen))
     if name == "wire":
         builder.listen()
         return list(builder.table_rows())

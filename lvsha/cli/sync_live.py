@@ -13,7 +13,7 @@ from lvsha.cli.sync_format import address_text
 from lvsha.cli.sync_options import is_sync_destination, wanted_ports
 from lvsha.core.errors import KernelError, LvshaError
 from lvsha.core.instant import Instant
-from lvsha.io.capture import Frame
+from lvsha.io.capture import CaptureFile, Frame
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.packet_socket import PacketSocket
 from lvsha.io.procfs import UdpSocketRow, udp_sockets
@@ -212,6 +212,12 @@ def listen(
 def wall_clock() -> Instant:
     """Nanoseconds since 1970, to compare with the times of captured frames."""
     return Instant(time.time_ns())
+
+
+def complain_of_cut(prog: str, name: str, capture: CaptureFile) -> None:
+    """A capture that has been read, if there is less of it than there was."""
+    if capture.is_cut:
+        complain(prog, f"{name} ends in the middle of a record")
 
 
 def complain(prog: str, text: object) -> None:

@@ -61,6 +61,13 @@ def wanted_ports(options: argparse.Namespace) -> frozenset[int]:
     return frozenset().union(*chosen)
 
 
+def nothing_found(options: argparse.Namespace) -> str:
+    """What to say of a capture without any sync message."""
+    ports = sorted(wanted_ports(options))
+    span = f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else str(ports[0])
+    return f"no sync message found (UDP ports {span}); --port names others"
+
+
 def is_sync_destination(options: argparse.Namespace, destination: bytes, port: int) -> bool:
     """Whether a datagram to one of the ports can be a sync message: a guess for the ports nobody named."""
     if options.port or port == DEFAULT_PORT:

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvsha.cli.sync_live import Refused, add_interface_option, complain, own_daemons, positive
+from lvsha.cli.sync_live import (
+    Refused,
+    add_interface_option,
+    complain,
+    complain_of_cut,
+    own_daemons,
+    positive,
+)
 from lvsha.cli.sync_options import (
     EntryTest,
     add_filter_options,
@@ -150,10 +157,12 @@ def _captured(options: argparse.Namespace) -> Iterator[bytes]:
     for name in options.files:
         datagrams = DatagramReader(wanted_ports(options))
         with open_input(None if name == "-" else Path(name)) as file:
-            for frame in CaptureFile(file):
+            capture = CaptureFile(file)
+            for frame in capture:
                 datagram = datagrams.read(frame.link, frame.data)
                 if datagram is not None and is_sync_destination(options, datagram.destination, datagram.port):
                     yield datagram.payload
+        complain_of_cut(PROG, name, capture)
 
 
 def _entries(message: bytes) -> tuple[object, ...]:

@@ -20,11 +20,12 @@ from lvsha.cli.sync_live import (
     add_duration_option,
     add_interface_option,
     complain,
+    complain_of_cut,
     find_place,
     listen,
     positive,
 )
-from lvsha.cli.sync_options import add_port_option
+from lvsha.cli.sync_options import add_port_option, nothing_found
 from lvsha.cli.sync_report import service_text
 from lvsha.core.addr import parse_endpoint
 from lvsha.core.errors import KernelError
@@ -88,8 +89,12 @@ def _count_files(options: argparse.Namespace) -> str:
     for name in options.files:
         decoder = Decoder(_decode_options(options), sys.stdout.buffer, inspector)
         with open_input(None if name == "-" else Path(name)) as file:
-            for frame in CaptureFile(file):
+            capture = CaptureFile(file)
+            for frame in capture:
                 decoder.read(frame)
+        complain_of_cut(PROG, name, capture)
+        if not decoder.outcome.messages:
+            complain(PROG, f"{name}: {nothing_found(options)}")
     return exposition(inspector)
 
 

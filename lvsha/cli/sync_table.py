@@ -15,6 +15,7 @@ from lvsha.cli.sync_live import (
     add_duration_option,
     add_interface_option,
     complain,
+    complain_of_cut,
     find_place,
     listen,
     wall_clock,
@@ -24,6 +25,7 @@ from lvsha.cli.sync_options import (
     add_port_option,
     entry_test,
     is_sync_destination,
+    nothing_found,
     wanted_ports,
 )
 from lvsha.core.errors import DecodeError, KernelError
@@ -68,16 +70,19 @@ def parser() -> argparse.ArgumentParser:
 class TableBuilder:
     """A ledger fed with messages from wherever they come."""
 
-    def __init__(self, options: argparse.Namespace, receiver: Receiver) -> None:
+    def __init__(self, prog: str, options: argparse.Namespace, receiver: Receiver) -> None:
+        self._prog = prog
         self._options = options
         self._receiver = receiver
         self.ledger = Ledger()
         self.now = Instant(0)
         """Of the newest message."""
+        self.messages = 0
 
     def take(self, payload: bytes, source: str, time_ns: int) -> None:
         # A capture of several interfaces may step back a little; a ledger's time does not.
         self.now = max(self.now, Instant(time_ns))
+        self.messages += 1
         try:
             message = decode_message(payload, self._receiver)
         except DecodeError:
@@ -107,6 +112,9 @@ class TableBuilder:
                     self.take(datagram.payload, address_text(datagram.source), frame.time_ns)
                 if not count & 0x3FF:
                     progress.show(capture.bytes_read, f"{len(self.ledger):,} rows")
+        complain_of_cut(self._prog, name, capture)
+        if not self.messages:
+            complain(self._prog, f"{name}: {nothing_found(self._options)}")
 
     def listen(self, default_s: float = DEFAULT_DURATION_S) -> None:
         """To an interface.
@@ -124,7 +132,9 @@ class TableBuilder:
                 lambda _: progress.show(0, f"listening on {place.interface}, {len(self.ledger):,} rows"),
             )
             if dropped := listener.dropped():
-                complain(PROG, f"{dropped:,} frames came faster than they could be read: rows may be missing")
+                complain(
+                    self._prog, f"{dropped:,} frames came faster than they could be read: rows may be missing"
+                )
         self.now = wall_clock()
 
     def rows(self) -> Iterator[LedgerRow]:
@@ -140,7 +150,7 @@ class TableBuilder:
 
 def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
-    builder = TableBuilder(options, Receiver(maxlen=options.maxlen))
+    builder = TableBuilder(PROG, options, Receiver(maxlen=options.maxlen))
     name = ""
     try:
         for name in options.files:

@@ -13,6 +13,7 @@ import io
 import mmap
 import struct
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +81,13 @@ class CaptureFile:
         self.bytes_read = 0
 
     def __iter__(self) -> Iterator[Frame]:
+        try:
+            with _gzip_errors():
+                yield from self._frames()
+        except EOFError:  # gzip that ends too soon: what could be undone has been read
+            self.is_cut = True
+
+    def _frames(self) -> Iterator[Frame]:
         magic = self._file.read(4)
         if magic in _PCAP_MAGIC:
             return self._pcap(*_PCAP_MAGIC[magic])
@@ -283,8 +291,9 @@ def open_input(path: Path | None) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: it cannot be read.
+        CaptureError: also while it is read: gzip that cannot be undone.
     """
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _gzip_errors(), _cut_gzip():
         if path is None:
             file: io.BufferedReader = sys.stdin.buffer  # type: ignore[assignment]  # it is one
         else:
@@ -293,6 +302,22 @@ def open_input(path: Path | None) -> Iterator[BinaryIO]:
             yield stack.enter_context(gzip.GzipFile(fileobj=file))  # type: ignore[misc]  # reads as one
         else:
             yield file
+
+
+@contextmanager
+def _gzip_errors() -> Iterator[None]:
+    try:
+        yield
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise CaptureError(f"the gzip file is damaged: {str(error).rpartition(': ')[2]}") from None
+
+
+@contextmanager
+def _cut_gzip() -> Iterator[None]:
+    try:
+        yield
+    except EOFError:
+        raise CaptureError("the gzip file is cut before anything could be read of it") from None
 
 
 def is_pcap(head: bytes) -> bool:

@@ -24,6 +24,7 @@ from lvsha.sync.conn_table import TableRow
 NET = Path("/proc/thread-self/net")
 
 _PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132, "IP": 0, "ICMP": 1, "ICMPv6": 58}
+_HEADING = b"Pro FromIP"
 _DEAD_PORT = 0xFFFF
 _NATIVE = sys.byteorder
 _READ = 1 << 18
@@ -106,14 +107,18 @@ def parse_connections(lines: Iterable[bytes]) -> Iterator[ConnectionRow]:
     """The rows of either table; the first line says which.
 
     Raises:
-        DecodeError: ``TRUNCATED``, a line that is no row.
+        DecodeError: ``TRUNCATED``, no heading, or a line that is no row.
     """
     known: dict[bytes, Address] = {}
-    has_origin = has_engine = False
-    for number, line in enumerate(lines):
-        if number == 0:
-            has_origin = b"Origin" in line
-            continue
+    has_engine = False
+    remaining = iter(lines)
+    heading = next(remaining, b"")
+    if not heading.startswith(_HEADING):
+        # An empty copy is a command that failed, not a table without rows.
+        found = f"no heading: {heading[:120]!r}" if heading else "it is empty"
+        raise DecodeError(DropReason.TRUNCATED, found)
+    has_origin = b"Origin" in heading
+    for line in remaining:
         # The last column is the engine's raw data: blanks in it are its own.
         fields = line.rstrip(b"\n").split(None, 10 if not has_origin else 9)
         try:

@@ -26,6 +26,7 @@ from lvsha.ipvs.model import (
     Table,
 )
 
+_SHOWN = 160
 _EEXIST, _ENOENT, _ESRCH, _ERANGE = 17, 2, 3, 34
 _CHANGES = (
     *("add-service", "edit-service", "delete-service", "add-server", "edit-server", "delete-server"),
@@ -77,8 +78,20 @@ def rehearse(text: Iterable[str], before: Table, names: Names) -> Rehearsal:
             copy.do(parse(words, names, nested=True))
         except UsageError as error:
             line = " ".join(words)
-            problems.append(LineProblem(line=number, text=line, message=error.message.strip()))
+            problems.append(LineProblem(line=number, text=_shown(line), message=_one_line(error.message)))
     return Rehearsal(after=copy.result(), problems=tuple(problems), lines=count)
+
+
+def _shown(line: str) -> str:
+    """A line as it can be printed, whatever file it is of."""
+    short = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+    return "".join(each if each.isprintable() else "?" for each in short)
+
+
+def _one_line(message: str) -> str:
+    """What ipvsadm says of a usage in several lines, without where to read its help."""
+    lines = [line for line in message.strip().splitlines() if not line.startswith("Try `")]
+    return _shown("; ".join(lines)) or "this is no command of ipvsadm's"
 
 
 class _Copy:

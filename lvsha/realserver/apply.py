@@ -232,21 +232,25 @@ def applied(state: Path = STATE) -> list[Step]:
         LvshaError: it cannot be read.
     """
     try:
-        entries = json.loads(state.read_text())
+        return [
+            Step(
+                kind=StepKind(entry["kind"]),
+                what=entry["what"],
+                command=tuple(entry["command"]),
+                undo=None if entry["undo"] is None else tuple(entry["undo"]),
+                reason=entry["reason"],
+            )
+            for entry in json.loads(state.read_bytes())
+        ]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
-        raise LvshaError(f"{state}: {error}; remove it, and take back by hand what was applied") from None
-    return [
-        Step(
-            kind=StepKind(entry["kind"]),
-            what=entry["what"],
-            command=tuple(entry["command"]),
-            undo=None if entry["undo"] is None else tuple(entry["undo"]),
-            reason=entry["reason"],
-        )
-        for entry in entries
-    ]
+    except OSError as error:
+        raise LvshaError(f"{state}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise LvshaError(
+            f"{state} is not what `lvsha realserver apply` writes: remove it, and take back by hand what was"
+            " applied"
+        ) from None
 
 
 def _save(state: Path, steps: list[Step]) -> None:

@@ -21,6 +21,7 @@ not. ``run`` gives the text back with the outputs as they are now; a test compar
 import re
 import shlex
 from collections.abc import Callable
+from inspect import signature
 from ipaddress import ip_address, ip_interface
 from random import Random
 from typing import Any
@@ -57,6 +58,15 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "password": ("password", str),
     "peers": ("unicast_peers", lambda text: tuple(map(ip_address, text.split(",")))),
 }
+
+
+_LONGEST = 4096
+
+
+def _shape(method: Callable[..., None]) -> str:
+    """`` NAME LOSS``, for who left one out."""
+    words = [f" {each.name.upper()}" for each in signature(method).parameters.values()]
+    return " takes" + ("".join(words) or " no words")
 
 
 class TranscriptError(LvshaError):
@@ -134,11 +144,20 @@ class Transcript:
         self._log(node, output)
 
     def _command(self, raw: str, number: int) -> None:
-        verb, *words = shlex.split(raw, comments=True)
+        if len(raw) > _LONGEST:
+            raise TranscriptError(f"line {number}: {len(raw)} characters: this is no scenario")
+        try:
+            verb, *words = shlex.split(raw, comments=True)
+        except ValueError as error:
+            raise TranscriptError(f"line {number}: {raw.strip()}: {str(error).lower()}") from None
         method: Callable[..., None] | None = getattr(self, f"_do_{verb}", None)
         if method is None:
             verbs = sorted(name.removeprefix("_do_") for name in dir(self) if name.startswith("_do_"))
-            raise TranscriptError(f"line {number}: no command {verb!r}; there are {', '.join(verbs)}")
+            raise TranscriptError(f"line {number}: no command {verb[:40]!r}; there are {', '.join(verbs)}")
+        try:
+            signature(method).bind(*words)
+        except TypeError as error:
+            raise TranscriptError(f"line {number}: {raw.strip()}: {error}; {verb}{_shape(method)}") from None
         try:
             method(*words)
         except (TypeError, ValueError, KeyError, AttributeError) as error:

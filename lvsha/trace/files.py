@@ -21,8 +21,8 @@ def read(gathered: Gatherer, name: str, *, hint: str = "") -> None:
             feed(gathered, place, capture)
         except CaptureError as error:
             place.problem = str(error)
-        except (EOFError, OSError) as error:  # gzip that ends too soon, or is damaged
-            place.problem = f"it cannot be read to its end: {error}"
+        except OSError as error:
+            place.problem = f"it cannot be read to its end: {error.strerror or error}"
         if capture.is_cut and not place.problem:
             place.problem = "it ends in the middle of a frame: read up to there"
 

@@ -112,6 +112,31 @@ def test_no_difference_is_good(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert (status, out) == (0, "2 rows, 2 rows: no difference\n")
 
 
+@pytest.mark.parametrize(("copy", "why"), [("", "it is empty"), ("no such file", "no heading")])
+def test_a_copy_of_a_table_that_is_none_is_no_empty_table(
+    copy: str, why: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, capture: Path
+) -> None:
+    (tmp_path / "table").write_text(copy)
+
+    status, out, err = run(capsys, "diff", capture, tmp_path / "table")
+
+    assert (status, out) == (1, "")
+    assert why in err
+
+
+@pytest.mark.parametrize("command", ["table", "stats"])
+def test_a_cut_capture_and_one_without_messages_are_said(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, capture: Path
+) -> None:
+    data = capture.read_bytes()
+    (tmp_path / "cut.pcap").write_bytes(data[:-3])
+    (tmp_path / "none.pcap").write_bytes(data[:24])
+
+    assert "ends in the middle of a record" in run(capsys, command, tmp_path / "cut.pcap")[2]
+    assert "no sync message found (UDP ports 8848-8911)" in run(capsys, command, tmp_path / "none.pcap")[2]
+    assert run(capsys, command, capture)[2] == ""
+
+
 def test_a_difference_in_one_line_and_a_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     mine, yours = tmp_path / "a", tmp_path / "b"
     mine.write_text(PROC)

@@ -96,6 +96,37 @@ def test_gzip_is_undone(tmp_path: Path) -> None:
         assert list(CaptureFile(file)) == FRAMES
 
 
+def test_a_gzip_file_that_is_cut_gives_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "sync.pcap.gz"
+    path.write_bytes(gzip.compress(pcap())[:-20])
+
+    with open_input(path) as file:
+        capture = CaptureFile(file)
+        frames = list(capture)
+
+    assert capture.is_cut
+    assert frames == FRAMES[: len(frames)]
+
+
+@pytest.mark.parametrize("keep", [3, 11])
+def test_a_gzip_file_without_contents_is_refused(keep: int, tmp_path: Path) -> None:
+    path = tmp_path / "sync.pcap.gz"
+    path.write_bytes(gzip.compress(pcap())[:keep])
+
+    with pytest.raises(CaptureError, match="cut"), open_input(path) as file:
+        file.peek(64)  # type: ignore[attr-defined]  # it has one
+
+
+def test_a_damaged_gzip_file_is_refused_and_never_a_traceback(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(pcap(), mtime=0))
+    data[20:30] = bytes(10)
+    path = tmp_path / "sync.pcap.gz"
+    path.write_bytes(data)
+
+    with pytest.raises(CaptureError, match="damaged"), open_input(path) as file:
+        list(CaptureFile(file))
+
+
 def test_captures_are_told_from_other_files() -> None:
     assert is_capture(pcap())
     assert is_capture(pcapng(">"))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvsha.core.errors import DecodeError
+from lvsha.io.conn_rows import only_handshakes
 from lvsha.io.procfs import (
     ConnectionRow,
     Totals,
@@ -90,7 +91,7 @@ def test_the_other_table_does_not_tell_origins() -> None:
 
 def test_a_line_that_is_no_row_is_refused() -> None:
     with pytest.raises(DecodeError, match="no connection"):
-        list(parse_connections([b"heading\n", b"TCP 0A09 what\n"]))
+        list(parse_connections([CONN.splitlines(keepends=True)[0], b"TCP 0A09 what\n"]))
 
 
 def test_an_engines_data_may_hold_the_end_of_a_line() -> None:
@@ -105,7 +106,7 @@ def test_an_engines_data_may_hold_the_end_of_a_line() -> None:
 @given(st.lists(st.binary(max_size=80)))
 def test_any_lines_are_rows_or_refused(lines: list[bytes]) -> None:
     try:
-        for row in parse_connections(lines):
+        for row in parse_connections([CONN.splitlines(keepends=True)[0], *lines]):
             assert isinstance(row, ConnectionRow)
     except DecodeError:
         return
@@ -166,3 +167,14 @@ def test_totals_are_hexadecimal() -> None:
 def test_no_totals_are_refused(text: str) -> None:
     with pytest.raises(DecodeError):
         parse_totals(text.splitlines())
+
+
+def test_of_a_large_table_only_the_lines_of_handshakes_are_taken_apart() -> None:
+    begun = (
+        CONN.splitlines(keepends=True)[1].replace(b"ESTABLISHED", b"SYN_RECV   ").replace(b"9C41", b"9C42")
+    )
+    lines = [*CONN.splitlines(keepends=True), begun]
+
+    rows = list(parse_connections(only_handshakes(lines)))
+
+    assert [(row.state, row.cport) for row in rows] == [("SYN_RECV", 0x9C42)]

@@ -24,6 +24,7 @@ _METHODS: Final = {
     "--masquerading": "nat",
 }
 _FLAGS: Final = {"flag-1": "fallback", "flag-2": "port"}
+_LONGEST: Final = 4096
 _Key = tuple[str, str]
 
 
@@ -38,13 +39,15 @@ def convert_ipvsadm(name: str, text: str, reader: Reader) -> Imported:
         place = Place(file=name, line=number)
         notebook.statements += 1
         try:
+            if len(line) > _LONGEST:
+                refuse(f"{len(line)} characters: no line of ipvsadm's")
             words = shlex.split(line)
             if words[0] in ("ipvsadm", "/sbin/ipvsadm"):
                 del words[0]
             _read(words, place, services, reader)
         except (ValueError, IndexError) as error:
             said = str(error) if isinstance(error, ValueError) and str(error) else "a value is missing"
-            notebook.suspicious(place, line.split()[0], f"{said}: left out", matters=True)
+            notebook.suspicious(place, line.split()[0][:40], f"{said}: left out", matters=True)
         else:
             notebook.take()
     blocks = [Block(header="sync", table={"enabled": False}, many=False, notes=(_NO_SYNC,))]
