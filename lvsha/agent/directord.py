@@ -4,12 +4,11 @@ It may be killed at any moment without touching traffic: the kernel goes on
 forwarding and synchronising, vrrpd goes on advertising, and the successor
 adopts what it finds and writes nothing.
 
-Work on the kernel is level-triggered: ``reconcile`` compares what should be
-with what is, on every change and every ``drift_interval``.
+What it does to the kernel's table is in ``agent.kernel_table``.
 """
 
 import asyncio
-import contextlib
+import gc
 import importlib
 import random
 import secrets
@@ -29,10 +28,10 @@ from lvsha.agent.control import ControlEnd
 from lvsha.agent.hooks import Hooks
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
+from lvsha.agent.kernel_table import KernelTable
 from lvsha.agent.maintenance_dir import MaintenanceDir
 from lvsha.agent.multicast_sync import MulticastSync
 from lvsha.agent.operations import Operations
-from lvsha.agent.owned import OwnedServices
 from lvsha.agent.path_answers import PathAnswers
 from lvsha.agent.peers import PeerDesk
 from lvsha.agent.reset_grace import ResetGrace
@@ -44,7 +43,7 @@ from lvsha.agent.vrrpd_client import VrrpdClient
 from lvsha.checker.check import CancelProbe, StartProbe
 from lvsha.checker.result import ProbeResult
 from lvsha.config.settings import OnStop, Settings
-from lvsha.core.errors import ConfigErrors, KernelError
+from lvsha.core.errors import ConfigErrors
 from lvsha.core.instant import Instant, to_seconds
 from lvsha.core.machine import Event, Output
 from lvsha.director.director import Director, ReconcileTable
@@ -55,9 +54,6 @@ from lvsha.io.launcher import Launcher
 from lvsha.io.probes.runner import ProbeRunner
 from lvsha.io.probes.workers import ProbeWorkers
 from lvsha.io.reactor import monotonic
-from lvsha.ipvs.drift import drift
-from lvsha.ipvs.model import DesiredTable, Operation, RemoveService, Table
-from lvsha.ipvs.plan import plan
 
 _ALERT_FLUSH_S = 1.0
 """How long a planned stop waits for messages that are on their way."""
@@ -66,8 +62,6 @@ _TABLE_FIRST_S = 3.0
 """How long the API waits for a resync: on one processor they would only hold each other up."""
 _RELAY_FLUSH_S = 0.4
 """How long a hand-over waits for the peers to have everything in their kernels."""
-_DUMP_SHARE = 20
-"""A dump that takes t is not made again within 20 t: a huge table costs at most 5 % of a core."""
 
 
 class Directord:
@@ -82,11 +76,8 @@ class Directord:
         self.run_dir = Path(settings.agent.run_dir)
         self.journal = Journal("directord", settings.agent)
         self.ipvs = IpvsSocket()
-        self.owned = OwnedServices(self.run_dir / "owned-services.json")
-        self.table: Table = self.ipvs.table()
-        self.table_at = monotonic()
-        """When ``table`` was read."""
-        self.director = Director(settings, random=random.Random().random, actual=self.table)
+        self.kernel = KernelTable(self, self.ipvs, IpvsSocket())
+        self.director = Director(settings, random=random.Random().random, actual=self.kernel.table)
         self.sync = KernelSync(
             on_private_interface(settings.sync), self.ipvs, self.journal, self.run_dir, settings.sysctls
         )
@@ -122,20 +113,16 @@ class Directord:
         self.maintenance_dir = MaintenanceDir(self.journal, self.operations)
         self.director.generation = settings.generation
         self.runner: ProbeRunner | ProbeWorkers | None = None
-        self._applied: DesiredTable | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed: Instant | None = None
-        self._wanted = asyncio.Event()
         self._stop = asyncio.Event()
-        self._failing: set[str] = set()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._api: Any = None
         """The ``ApiServer``; aiohttp is imported late."""
         self._on_vrrp_line: Callable[[dict[str, Any]], None] = lambda _: None
         """Whoever listens to vrrpd's journal."""
         self.refused: dict[str, Any] | None = None
         """Why the configuration file is not in force: a line of the supervisor's journal."""
-        self.kernel_writes = 0
-        """Operations on the IPVS table since the start; 0 after an adoption."""
 
     # Life
 
@@ -166,9 +153,10 @@ class Directord:
             )
         )
         self.operations.start()
-        self.reconcile()
+        await self.kernel.reconcile()
+        gc.freeze()  # what is loaded stays, and to look at it again holds the loop up for a tenth of a second
         tasks = [
-            asyncio.create_task(self._keep_reconciling()),
+            asyncio.create_task(self.kernel.keep()),
             asyncio.create_task(self._keep_alive()),
             asyncio.create_task(self.vrrp.run()),
             asyncio.create_task(self._keep_nudging()),
@@ -187,7 +175,7 @@ class Directord:
             "director.started",
             node=self.settings.node,
             services=len(self.settings.services),
-            writes=self.kernel_writes,
+            writes=self.kernel.writes,
         )
         if self.relay is not None:
             await self.relay.joined(_TABLE_FIRST_S, leaves=self._stop.is_set)
@@ -237,13 +225,16 @@ class Directord:
         self.operations.close()
         self.chronicle.close()
         await self.sync.flush()
+        if self.vrrp.connected:
+            # It is stopped before us where everything is stopped. Addresses without their services would be
+            # answered with resets, here or after a takeover: whoever starts next adopts what is there.
+            self.journal.write("director.left", reason="vrrpd runs on", kernel="left as it is")
+            return
         await self.reset_grace.stop()
         await self.accept_mode.stop()
         if self.settings.agent.on_stop is OnStop.REMOVE:
             self.sync.stop()
-            removals = [RemoveService(key) for key in self.owned.keys if key in self.ipvs.table()]
-            self._apply(removals)
-            self.owned.forget()
+            await self.kernel.remove_ours()
             self.timeouts.restore()
             self.templates.restore()
             self.path_answers.restore()
@@ -281,7 +272,14 @@ class Directord:
             self.relay.reconfigure(settings.sync)
         if self.multicast is not None:
             self.multicast.reconfigure(settings.sync)
-        self.reconcile()
+        task = asyncio.create_task(self._in_force(settings))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _in_force(self, settings: Settings) -> None:
+        """The rest of a reload: the kernel has these settings, and everybody hears it."""
+        await self.kernel.reconcile()
+        gc.freeze()
         self.operations.on_reloaded()
         self.peers.settle()
         try:
@@ -305,7 +303,7 @@ class Directord:
             elif isinstance(output, CancelProbe):
                 self.runner.cancel(output.check_id)
             elif isinstance(output, ReconcileTable):
-                self._wanted.set()
+                self.kernel.want()
             elif isinstance(output, (OverrideSet, OverrideRemoved, OverrideExpired, DrainEnded)):
                 self.journal.record("director", output)
             elif isinstance(output, Event):
@@ -343,90 +341,10 @@ class Directord:
         self._timer = self._armed = None
         self.perform(self.director.on_deadline(max(deadline, monotonic())))
 
-    # The kernel's table
-
-    async def _keep_reconciling(self) -> None:
-        while True:
-            # Of the processor, not of the clock: on a busy machine repairs must not come later still.
-            begun = time.thread_time()
-            self.reconcile()
-            cost = time.thread_time() - begun
-            pause = max(to_seconds(self.settings.agent.drift_interval), cost * _DUMP_SHARE)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), pause)
-
-    def read_table(self) -> bool:
-        """Dump the kernel's table; False: it would not be."""
-        try:
-            self.table = self.ipvs.table()
-        except KernelError as error:
-            self._fail("director.dump_failed", error)
-            return False
-        self.table_at = monotonic()
-        return True
-
-    def reconcile(self) -> None:
-        """Bring the kernel to what it should be; report what somebody else changed."""
-        self._wanted.clear()
-        if not self.read_table():
-            return
-        self.perform(self.director.on_table(self.table, monotonic(), forwards=self._forwards()))
-        self._wanted.clear()
-        desired = self.director.desired()
-        self.timeouts.settle(self.settings.timeouts)
-        self.templates.settle(self.settings)
-        self.path_answers.settle(self.settings)
-        if desired == self._applied:
-            foreign = drift(desired, self.table)
-            for change in foreign:
-                self.journal.record("ipvs", change)
-            self.chronicle.on_drift(foreign)
-        owned = self.owned.keys
-        adopted = bool(desired.keys() & self.table.keys())
-        self.chronicle.on_weights(self.director, monotonic(), adopted=adopted)
-        exclusive = self.settings.agent.exclusive
-        operations = plan(desired, self.table, exclusive=exclusive, owned=frozenset(owned))
-        self.owned.set(frozenset(desired))
-        sync = self.settings.sync
-        self.accept_mode.want(self.settings.routers)
-        self.reset_grace.want(desired, sync.reset_grace if sync is not None else 0)
-        if operations:
-            self._apply(operations)
-            self.read_table()
-        self._applied = desired
-        if self.relay is not None:
-            complete = desired.keys() <= self.table.keys()
-            quorum = all(view.quorum_met for view in self.director.views().values())
-            self.relay.on_table(self.table, complete=complete, quorum=quorum)
-        if self.multicast is not None:
-            self.multicast.on_table(self.table)
-
-    def _forwards(self) -> bool:
+    @property
+    def forwards(self) -> bool:
         """Whether new connections come here, so that none that we count are copies of another's."""
         return not self.settings.routers or self.vrrp.is_master
-
-    def _apply(self, operations: Sequence[Operation]) -> None:
-        if not operations:
-            return
-        self.kernel_writes += len(operations)
-        failures = self.ipvs.apply(operations)
-        for operation, error in failures:
-            self._fail("director.operation_failed", error, operation=str(operation))
-        if not failures:
-            self._failing.clear()
-        self.journal.write(
-            "director.applied",
-            operations=len(operations),
-            failed=len(failures),
-            first=str(operations[0]),
-        )
-
-    def _fail(self, event: str, error: KernelError, **values: Any) -> None:
-        """Say an error once until something works again."""
-        key = f"{event} {error}"
-        if key not in self._failing:
-            self._failing.add(key)
-            self.journal.write(event, error=str(error), **values)
 
     # Connection synchronisation
 

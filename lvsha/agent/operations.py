@@ -127,14 +127,14 @@ class Operations:
     async def status_parts(self) -> Parts:
         await self._directord.vrrp.refresh()
         if sum(len(service.realservers) for service in self.settings.services) <= 200:
-            self._directord.read_table()  # cheap: then it is as fresh as it can be
+            self._directord.kernel.read_now()  # cheap: then it is as fresh as it can be
         return Parts(self._directord)
 
     def vital(self) -> Vital:
         directord = self._directord
         states = directord.vrrp.states()
         views = directord.director.views()
-        table = directord.table
+        table = directord.kernel.table
         expected = bool(self.settings.routers)
         return Vital(
             master=tuple(name for name, state in states.items() if state == "MASTER"),
@@ -144,7 +144,7 @@ class Operations:
             services=all(view.quorum_met for view in views.values())
             and all(service.service.key in table for service in self.settings.services),
             in_sync=self._in_sync(),
-            table_age_s=to_seconds(monotonic() - directord.table_at),
+            table_age_s=to_seconds(monotonic() - directord.kernel.read_at),
             table_limit_s=_TABLE_AGE_MAX_S,
         )
 
@@ -219,7 +219,7 @@ class Operations:
         except OverrideRefused as error:
             raise Refused(str(error)) from None
         self._directord.perform(outputs)
-        self._directord.reconcile()
+        await self._directord.kernel.reconcile()
         await self._keep()
         return {
             "ordered": str(override.kind),
@@ -255,7 +255,7 @@ class Operations:
                 [override.kind], override.target, monotonic(), owner=owner, reason=reason
             )
             self._directord.perform(outputs)
-        self._directord.reconcile()
+        await self._directord.kernel.reconcile()
         if wanted.is_director:
             self._role.take_part(f"{' and '.join(kinds)} ended by {owner}")
         await self._keep()
@@ -271,8 +271,6 @@ class Operations:
         before = directord.director.overrides.digest
         outputs = directord.director.merge(records, monotonic(), at=time.time())
         directord.perform(outputs)
-        if outputs:
-            directord.reconcile()
         if directord.director.overrides.digest != before:
             self._keep_soon()
         directord.peers.settle()

@@ -1,38 +1,40 @@
 """The status of a director while it is made."""
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lvsha.api.port import Json
 from lvsha.config.settings import ServiceSettings
 from lvsha.core.instant import to_seconds
 from lvsha.director.status import (
+    destination_problem,
     destinations_status,
     foreign_services,
     other_config_text,
     override_status,
     peers_status,
-    problems,
     refused_text,
+    service_problems,
     service_status,
+    sync_problems,
+    vrrp_problems,
 )
 from lvsha.io.reactor import monotonic
 
 if TYPE_CHECKING:
     from lvsha.agent.directord import Directord
 
-_NO_VRRP: Json = {"connected": True, "expected": False, "routers": []}
-_NO_SYNC: Json = {"expected": False, "missing": []}
-
 
 class Parts:
-    """A status while it is made; see ``api.port.StatusParts``. Made in the loop, used in a thread."""
+    """A status while it is made; see ``api.port.StatusParts``. A reload may come meanwhile: the settings
+    and the views are those of its beginning."""
 
     def __init__(self, directord: "Directord") -> None:
         self._directord = directord
         self._now = monotonic()
         self._views = directord.director.views()
-        self._table = directord.table
+        self._table = directord.kernel.table
         self._found: list[str] = []
         """Problems of the services; their rows are not kept: see ``api.snapshot``."""
         self._vrrp = directord.vrrp.status(self._now, expected=bool(directord.settings.routers))
@@ -46,17 +48,22 @@ class Parts:
         self._peers = {row["name"]: row for row in directord.peers.status()}
         self._events = list(directord.journal.recent)[-20:]
 
-    def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
-        director = self._directord.director
-        view = self._views[settings.name]
-        service = service_status(settings, view, self._table)
-        rows = destinations_status(settings, director, view, self._table, self._now)
-        self._found += problems([{**service, "destinations": rows}], _NO_VRRP, _NO_SYNC)
-        return service, rows
+    def service(self, settings: ServiceSettings) -> Json:
+        service = service_status(settings, self._views[settings.name], self._table)
+        self._found += service_problems(service)
+        return service
+
+    def destinations(self, settings: ServiceSettings) -> Iterator[Json]:
+        director, view = self._directord.director, self._views[settings.name]
+        for row in destinations_status(settings, director, view, self._table, self._now):
+            problem = destination_problem(settings.name, row)
+            if problem is not None:
+                self._found.append(problem)
+            yield row
 
     def head(self) -> Json:
         directord, settings = self._directord, self._directord.settings
-        found = problems([], self._vrrp, _NO_SYNC) + self._found + problems([], _NO_VRRP, self._sync)
+        found = vrrp_problems(self._vrrp) + self._found + sync_problems(self._sync)
         operations = directord.operations
         refused = directord.refused
         if refused is not None:
@@ -73,7 +80,7 @@ class Parts:
             "directord": True,
             "at": round(time.time(), 3),
             "uptime_s": round(to_seconds(monotonic() - directord.started), 3),
-            "table_age_s": round(to_seconds(self._now - directord.table_at), 3),
+            "table_age_s": round(to_seconds(self._now - directord.kernel.read_at), 3),
             "peers": [row | self._peers.get(row["name"], {}) for row in peers_status(settings.peers)],
             "config": {
                 "generation": settings.generation,
@@ -87,6 +94,6 @@ class Parts:
             "switchover_at": operations.planned_at,
             "foreign_services": foreign_services(self._table, directord.director),
             "checks": directord.director.check_count,
-            "kernel_writes": directord.kernel_writes,
+            "kernel_writes": directord.kernel.writes,
             "events": self._events,
         }

@@ -2,7 +2,8 @@
 
 An answer of megabytes that is written at once is copied for each client that reads
 slowly, and the copying holds everything else up. In pieces a client costs one piece,
-and all of them together a few bodies.
+and all of them together what ``HELD_MAX`` says: who asks at the same time reads the
+same body.
 """
 
 import asyncio
@@ -14,8 +15,10 @@ from lvsha.api.handlers import problem
 LARGE = 1 << 18
 """Bytes; smaller bodies are written at once."""
 PIECE = 1 << 16
-AT_ONCE = 16
-"""Large answers that are on their way; each may keep a picture of its own moment alive."""
+AT_ONCE = 64
+"""Large answers that are on their way."""
+HELD_MAX = 48 << 20
+"""Bytes of different bodies that are on their way, the newest one aside."""
 SEND_S = 20.0
 """Then a client that has not read all of it is cut off."""
 
@@ -25,18 +28,19 @@ class LargeAnswers:
 
     def __init__(self, *, send_s: float = SEND_S) -> None:
         self._send_s = send_s
-        self._count = 0
+        self._on_their_way: list[bytes] = []
 
     async def sent(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
         """``answer``, sent already if it is large; 503 while too many are."""
         body = answer.body if isinstance(answer, web.Response) else None
         if not isinstance(body, bytes) or len(body) <= LARGE or request.method == "HEAD":
             return answer
-        if self._count >= AT_ONCE:
+        held = sum(len(each) for each in {id(each): each for each in self._on_their_way}.values())
+        if len(self._on_their_way) >= AT_ONCE or held > HELD_MAX:
             refusal = problem(503, "too many large answers are being read: ask again")
             refusal.headers["Retry-After"] = "1"
             return refusal
-        self._count += 1
+        self._on_their_way.append(body)
         try:
             async with asyncio.timeout(self._send_s):
                 return await _in_pieces(request, answer, body)
@@ -45,7 +49,8 @@ class LargeAnswers:
                 request.transport.abort()
             raise ConnectionResetError("the client did not read its answer in time") from None
         finally:
-            self._count -= 1
+            place = next(n for n, each in enumerate(self._on_their_way) if each is body)
+            del self._on_their_way[place]
 
 
 async def _in_pieces(request: web.Request, answer: web.StreamResponse, body: bytes) -> web.StreamResponse:

@@ -1,19 +1,21 @@
 """``/metrics``: one status, counted.
 
-The text is written in a thread, family by family: at 10,000 realservers it has a hundred
-thousand lines, and checks must not wait for it.
+The text is written family by family and service by service, and others run between: at
+10,000 realservers it has a hundred thousand lines, and checks must not wait for it. Who
+scrapes at the same time gets the same text.
 """
 
 import asyncio
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lvsha.api.events import EventStream
 from lvsha.api.families import FAMILIES, ROW_FAMILIES, Family
 from lvsha.api.port import Json
-from lvsha.api.snapshot import ServicePicture, Snapshot
+from lvsha.api.snapshot import STALE_S, Picture, ServicePicture, Snapshot
+from lvsha.io.slices import Slices
 
 
 def _escaped(value: str) -> str:
@@ -26,43 +28,54 @@ def _number(value: float) -> str:
     return repr(int(value)) if value == int(value) else repr(float(value))
 
 
-def _rows(services: Sequence[ServicePicture]) -> list[tuple[str, tuple[float | None, ...]]]:
-    """The labels of each realserver as text, and its values."""
-    rows = []
-    for picture in services:
-        first = f'{{service="{_escaped(picture.service["name"])}",realserver="'
-        for name, values in zip(picture.names, picture.values, strict=True):
-            rows.append((f'{first}{_escaped(name)}"}} ', values))
-    return rows
+Rows = list[tuple[str, tuple[float | None, ...]]]
+"""The labels of each realserver of a service as text, and its values."""
+
+
+def _rows(picture: ServicePicture) -> Rows:
+    first = f'{{service="{_escaped(picture.service["name"])}",realserver="'
+    return [
+        (f'{first}{_escaped(name)}"}} ', values)
+        for name, values in zip(picture.names, picture.values, strict=True)
+    ]
 
 
 def exposition(
     status: Json, services: Sequence[ServicePicture], families: Iterable[Family] = FAMILIES
-) -> bytes:
-    """The text format 0.0.4. Families without a sample are left out."""
-    portions: list[bytes] = []
-    rows = _rows(services)
+) -> Iterator[bytes]:
+    """The text format 0.0.4, in portions. Families without a sample are left out."""
+    rows = []
+    for picture in services:
+        rows.append(_rows(picture))
+        yield b""
     for family in families:
-        name, labels = family.name, family.labels
-        lines: list[str] = []
-        if family.of_row is not None:
-            place = ROW_FAMILIES.index(family)
-            lines = [
-                f"{name}{text}{value if value.__class__ is int else _number(value)}\n"
-                for text, values in rows
-                if (value := values[place]) is not None
-            ]
-        else:
-            for texts, value in family.samples(status):
-                pairs = ",".join(
-                    f'{label}="{_escaped(text)}"' for label, text in zip(labels, texts, strict=True)
-                )
-                shown = f"{{{pairs}}}" if labels else ""
-                lines.append(f"{name}{shown} {_number(value)}\n")
-        if lines:
-            head = f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
-            portions.append((head + "".join(lines)).encode())
-    return b"".join(portions)
+        head = f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n".encode()
+        portions = _samples(family, status) if family.of_row is None else _of_rows(family, rows)
+        for portion in portions:
+            if portion:
+                yield head + portion
+                head = b""
+
+
+def _samples(family: Family, status: Json) -> Iterator[bytes]:
+    name, labels = family.name, family.labels
+    lines = []
+    for texts, value in family.samples(status):
+        pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in zip(labels, texts, strict=True))
+        shown = f"{{{pairs}}}" if labels else ""
+        lines.append(f"{name}{shown} {_number(value)}\n")
+    yield "".join(lines).encode()
+
+
+def _of_rows(family: Family, services: Iterable[Rows]) -> Iterator[bytes]:
+    name, place = family.name, ROW_FAMILIES.index(family)
+    for rows in services:
+        lines = [
+            f"{name}{text}{value if value.__class__ is int else _number(value)}\n"
+            for text, values in rows
+            if (value := values[place]) is not None
+        ]
+        yield "".join(lines).encode()
 
 
 class Metrics:
@@ -71,9 +84,31 @@ class Metrics:
     def __init__(self, snapshot: Snapshot, events: EventStream) -> None:
         self._snapshot = snapshot
         self._events = events
+        self._of: Picture | None = None
+        """What ``_text`` is written of."""
+        self._text: asyncio.Task[bytes] | None = None
 
     async def scrape(self) -> bytes:
         picture = await self._snapshot.get()
+        if self._text is None or self._of is not picture:
+            self._of, self._text = picture, asyncio.create_task(self._write(picture))
+            self._text.add_done_callback(self._written)
+        return await asyncio.shield(self._text)
+
+    def close(self) -> None:
+        if self._text is not None:
+            self._text.cancel()
+
+    def _written(self, task: asyncio.Task[bytes]) -> None:
+        """A text that is dear is kept as long as its picture would be."""
+        if task is self._text:
+            asyncio.get_running_loop().call_later(STALE_S, self._forget, task)
+
+    def _forget(self, task: asyncio.Task[bytes]) -> None:
+        if task is self._text:
+            self._of = self._text = None
+
+    async def _write(self, picture: Picture) -> bytes:
         status = {
             **picture.status,
             "event_listeners": self._events.clients,
@@ -81,7 +116,12 @@ class Metrics:
             "resident_bytes": _resident_bytes(),
             "cpu_s": time.process_time(),
         }
-        return await asyncio.to_thread(exposition, status, picture.services)
+        work = Slices()
+        portions = []
+        for portion in exposition(status, picture.services):
+            portions.append(portion)
+            await work.pause()
+        return b"".join(portions)
 
 
 def _resident_bytes() -> int | None:

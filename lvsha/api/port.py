@@ -1,6 +1,6 @@
 """What the API needs of the director behind it. The agent has it; a test may pretend to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,13 +42,17 @@ class Vital:
 
 
 class StatusParts(Protocol):
-    """The status while it is made, in a thread: dictionaries of moderate size, one after the other."""
+    """The status while it is made: dictionaries of moderate size, one after the other, others running
+    between. ``head`` comes last."""
 
     def head(self) -> Json:
         """Everything but ``services``."""
 
-    def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
-        """A service without ``destinations``, and those."""
+    def service(self, settings: ServiceSettings) -> Json:
+        """A service without ``destinations``."""
+
+    def destinations(self, settings: ServiceSettings) -> Iterator[Json]:
+        """Its realservers."""
 
 
 class DirectorPort(Protocol):

@@ -74,7 +74,7 @@ class ApiServer:
         app[handlers.SNAPSHOT] = self.snapshot
         app[handlers.EVENTS] = events
         app[handlers.OPENAPI] = json.dumps(openapi.document()).encode()
-        app[handlers.METRICS] = Metrics(self.snapshot, events)
+        self._metrics = app[handlers.METRICS] = Metrics(self.snapshot, events)
         for route in ROUTES:
             app.router.add_route(route.method, route.path, route.handler)
         # A bad request is the client's business; it gets 400, and our log no line.
@@ -138,6 +138,7 @@ class ApiServer:
     async def stop(self) -> None:
         await self.events.stop()
         self.snapshot.close()
+        self._metrics.close()
         await self._runner.cleanup()
 
     # On every request

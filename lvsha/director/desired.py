@@ -5,7 +5,7 @@ what a service is. The result is a plain table; ``ipvs.plan`` finds out what to
 do about it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lvsha.checker.pool import PoolView
@@ -61,26 +61,41 @@ def path_service(check: CheckSettings, destination: Destination) -> DesiredServi
     return DesiredService(service=Service(key=key, scheduler="rr"), destinations=(there,))
 
 
-def desired_table(
-    services: tuple[ServiceSettings, ...], views: Mapping[str, PoolView], *, nudge: bool
-) -> DesiredTable:
-    """The whole table that is ours.
+class DesiredTables:
+    """Makes the table that is ours, and remembers what each service was made of: a table of ten thousand
+    destinations of which one has changed is made in the time that its service takes."""
 
-    Args:
-        views: by service name; a service without one does not belong into the kernel yet.
-        nudge: whether the private service of ``sync.nudge`` belongs to it.
-    """
-    table = {
-        settings.service.key: desired_service(settings, views[settings.name])
-        for settings in services
-        if settings.name in views
-    }
-    for settings in services:
-        for realserver in settings.realservers:
-            for check in realserver.checks:
-                if check.through_path:
-                    path = path_service(check, realserver.destination)
-                    table[path.service.key] = path
-    if nudge:
-        table[NUDGE_KEY] = _NUDGE
-    return table
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[ServiceSettings, PoolView | None, tuple[DesiredService, ...]]] = {}
+        """By service: what it wants in the table, itself first."""
+
+    def table(
+        self, services: tuple[ServiceSettings, ...], views: Mapping[str, PoolView], *, nudge: bool
+    ) -> DesiredTable:
+        """The whole.
+
+        Args:
+            views: by service name; a service without one does not belong into the kernel yet.
+            nudge: whether the private service of ``sync.nudge`` belongs to it.
+        """
+        before, self._made = self._made, {}
+        for settings in services:
+            view = views.get(settings.name)
+            found = before.get(settings.name)
+            if found is None or found[0] is not settings or found[1] is not view:
+                found = settings, view, tuple(_wants(settings, view))
+            self._made[settings.name] = found
+        parts = [part for _, _, part in self._made.values()]
+        table = {each.service.key: each for part in parts for each in part}
+        if nudge:
+            table[NUDGE_KEY] = _NUDGE
+        return table
+
+
+def _wants(settings: ServiceSettings, view: PoolView | None) -> Iterator[DesiredService]:
+    if view is not None:
+        yield desired_service(settings, view)
+    for realserver in settings.realservers:
+        for check in realserver.checks:
+            if check.through_path:
+                yield path_service(check, realserver.destination)

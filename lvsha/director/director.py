@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
-from lvsha.checker.check import Check, CheckFell, CheckRose, CheckWeighed
+from lvsha.checker.check import Check, CheckFell, CheckRose, CheckWeighed, StartProbe
 from lvsha.checker.combine import combine
 from lvsha.checker.fleet import Fleet
 from lvsha.checker.pool import MemberState, Pool, PoolSettings, PoolView
@@ -29,7 +29,7 @@ from lvsha.checker.settings import CheckSettings, Initial
 from lvsha.config.settings import RealServerSettings, ServiceSettings, Settings
 from lvsha.core.instant import Instant, earliest
 from lvsha.core.machine import Action, Output
-from lvsha.director.desired import desired_table
+from lvsha.director.desired import DesiredTables
 from lvsha.director.drain import Count, Drains, DrainView, Phase
 from lvsha.director.overrides import (
     Ended,
@@ -82,6 +82,7 @@ class Director:
         self._found = actual
         self.overrides = Overrides(settings.node)
         self._drains = Drains()
+        self._tables = DesiredTables()
         self._ordered: dict[Place, tuple[Override, ...]] = {}
         """Who is named by an override, and by which."""
 
@@ -163,7 +164,8 @@ class Director:
 
     def on_probe(self, check_id: str, result: ProbeResult, now: Instant) -> list[Output]:
         """A probe's result; of a check that is gone it means nothing."""
-        return self._follow(self._fleet.on_result(check_id, result, now), now)
+        outputs = self._fleet.on_result(check_id, result, now)
+        return self._follow(outputs, now) if outputs else outputs
 
     def reconfigure(self, settings: Settings, now: Instant) -> list[Output]:
         """Other settings; what did not change keeps its state."""
@@ -192,7 +194,7 @@ class Director:
         """What the kernel should hold of ours."""
         sync = self.settings.sync
         nudge = sync is not None and sync.nudge_interval > 0
-        return desired_table(self.settings.services, self.views(), nudge=nudge)
+        return self._tables.table(self.settings.services, self.views(), nudge=nudge)
 
     def views(self) -> dict[str, PoolView]:
         """Of each pool what the table should hold; who has been drained is not in it."""
@@ -412,7 +414,7 @@ class Director:
         following: list[Output] = []
         for output in outputs:
             following.append(output)
-            if not isinstance(output, (CheckRose, CheckFell, CheckWeighed)):
+            if type(output) is StartProbe or not isinstance(output, (CheckRose, CheckFell, CheckWeighed)):
                 continue
             for service, member in self._followers.get(output.check_id, ()):
                 pool = self._pools[service]

@@ -3,7 +3,7 @@
 The keys are a contract: ``lvsha status --json`` and the API print this.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lvsha.checker.check import Check
@@ -146,10 +146,9 @@ def peers_status(peers: Sequence[DirectorRecord]) -> list[Json]:
 
 def destinations_status(
     settings: ServiceSettings, director: Director, view: PoolView, table: Table, now: Instant
-) -> list[Json]:
+) -> Iterator[Json]:
     """The realservers of a service; ``orders`` and ``drain`` say what an operator ordered of each."""
     state = table.get(settings.service.key)
-    destinations = []
     for realserver in settings.realservers:
         found = state.destinations.get(realserver.destination.key) if state is not None else None
         weight = view.weights.get(realserver.name)
@@ -158,8 +157,7 @@ def destinations_status(
         row["checks"] = checks_status(realserver, director, now) if realserver.further_checks else []
         row["orders"] = [str(each.kind) for each in director.ordered(place)]
         row["drain"] = drain_status(director.drain(place, now))
-        destinations.append(row)
-    return destinations
+        yield row
 
 
 def service_status(settings: ServiceSettings, view: PoolView, table: Table) -> Json:
@@ -186,8 +184,27 @@ def service_status(settings: ServiceSettings, view: PoolView, table: Table) -> J
     }
 
 
-def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
-    """What an operator should look at, worst first; empty: all is well."""
+def service_problems(service: Json) -> list[str]:
+    """What an operator should look at of a service, its realservers aside."""
+    found = []
+    if not service["in_kernel"]:
+        found.append(f"service {service['name']} is not in the kernel")
+    if not service["quorum_met"]:
+        found.append(f"service {service['name']} has lost its quorum")
+    return found
+
+
+def destination_problem(service: str, destination: Json) -> str | None:
+    """What an operator should look at of a realserver."""
+    if destination["state"] != "down" or "maintenance" in destination.get("orders", ()):
+        return None
+    check = destination["last_check"] or {}
+    why = f": {check.get('reason')} {check.get('detail', '')}".rstrip() if check else ""
+    return f"realserver {destination['name']} of {service} is down{why}"
+
+
+def vrrp_problems(vrrp: Json) -> list[str]:
+    """What an operator should look at of the virtual routers."""
     found: list[str] = []
     if not vrrp["connected"] and vrrp["expected"]:
         found.append("vrrpd does not answer: addresses are not watched; see its log")
@@ -196,16 +213,12 @@ def problems(services: list[Json], vrrp: Json, sync: Json) -> list[str]:
             found.append(
                 f"virtual router {router['name']} is in FAULT: {router.get('fault') or 'see its log'}"
             )
-    for service in services:
-        if not service["in_kernel"]:
-            found.append(f"service {service['name']} is not in the kernel")
-        if not service["quorum_met"]:
-            found.append(f"service {service['name']} has lost its quorum")
-        for destination in service["destinations"]:
-            if destination["state"] == "down" and "maintenance" not in destination.get("orders", ()):
-                check = destination["last_check"] or {}
-                why = f": {check.get('reason')} {check.get('detail', '')}".rstrip() if check else ""
-                found.append(f"realserver {destination['name']} of {service['name']} is down{why}")
+    return found
+
+
+def sync_problems(sync: Json) -> list[str]:
+    """What an operator should look at of connection synchronisation."""
+    found: list[str] = []
     relay = sync.get("relay")
     if relay is not None and not any(peer["connected"] for peer in relay["peers"]):
         found.append(
@@ -254,7 +267,7 @@ def without_directord(heard: Json, why: str) -> Json:
     return {
         "node": heard.get("node"),
         "ok": False,
-        "problems": [lost, *problems([], vrrp, sync)],
+        "problems": [lost, *vrrp_problems(vrrp)],
         "directord": False,
         "uptime_s": process.get("uptime_s"),
         "peers": heard.get("peers", []),

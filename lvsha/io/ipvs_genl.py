@@ -9,7 +9,7 @@ or ETIMEDOUT means that nobody knows what the kernel did: dump again.
 """
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
@@ -38,6 +38,9 @@ from lvsha.wire import genl_ipvs
 from lvsha.wire.genl_ipvs import ServiceRow, command
 
 T = TypeVar("T")
+
+_PART = 50
+"""Destinations listed between two looks at the clock."""
 
 NO_MODULE = "this kernel has no IPVS loaded: run `modprobe ip_vs` (on the host, if this is a container)"
 NO_CAPABILITY = (
@@ -209,10 +212,35 @@ class IpvsSocket:
     def table(self) -> Table:
         """Everything. Not a snapshot: the kernel lets the table change between services."""
         table: Table = {}
+        for table in self.table_in_parts():  # noqa: B007 - the last is the whole
+            pass
+        return table
+
+    def table_in_parts(self) -> Iterator[Table]:
+        """As ``table``, which grows; the last is the whole. Others may run between two parts, but none may
+        ask through this socket before the last was taken.
+
+        Raises:
+            KernelError: it cannot be listed.
+        """
+        table: Table = {}
+        read, state_of = self._destinations.read, self._memory.state_of
         for state in self.services():
             key = state.service.key
-            table[key] = replace(state, destinations=self.destinations(key))
-        return table
+            destinations: dict[DestinationKey, DestinationState] = {}
+            table[key] = replace(state, destinations=destinations)
+            request = command(genl_ipvs.GET_DEST, ipvs_codec.encode_key(key))
+            family = key.family
+            try:
+                for number, answer in enumerate(self._opened().each(self._family, request), 1):
+                    found = state_of(read(*answer), family)
+                    destinations[found.destination.key] = found
+                    if number % _PART == 0:
+                        yield table
+            except NetlinkError as error:
+                raise self._error(f"list destinations of {key}", error, "") from None
+            yield table
+        yield table
 
     def apply(self, operations: Iterable[Operation]) -> list[tuple[Operation, KernelError]]:
         """Carry out all, in order and in batches; a failure does not stop the following ones.

@@ -21,6 +21,7 @@ What an operator made by hand is left alone unless the table is ours alone
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from lvsha.ipvs.model import (
     AddDestination,
@@ -52,18 +53,24 @@ def plan(
         owned: services that we made, so that those no longer desired are removed.
             Without it a service that is not desired is somebody else's.
     """
-    operations: list[Operation] = []
+    return tuple(chain.from_iterable(plan_in_parts(desired, actual, exclusive=exclusive, owned=owned)))
+
+
+def plan_in_parts(
+    desired: DesiredTable, actual: Table, *, exclusive: bool, owned: frozenset[ServiceKey]
+) -> Iterator[list[Operation]]:
+    """As ``plan``, service by service, for who has something else to do between."""
     for key, wanted in desired.items():
         assert wanted.service.key == key, "a service is filed under its own key"
         found = actual.get(key)
         if found is None:
-            operations.append(AddService(wanted.service))
-            operations += [AddDestination(key, destination) for destination in _by_key(wanted).values()]
+            made: list[Operation] = [AddService(wanted.service)]
+            made += [AddDestination(key, destination) for destination in _by_key(wanted).values()]
+            yield made
         else:
-            operations += _change(wanted, found)
+            yield list(_change(wanted, found))
     doomed = actual.keys() - desired.keys()
-    operations += [RemoveService(key) for key in actual if key in doomed and (exclusive or key in owned)]
-    return tuple(operations)
+    yield [RemoveService(key) for key in actual if key in doomed and (exclusive or key in owned)]
 
 
 def _by_key(wanted: DesiredService) -> dict[DestinationKey, Destination]:

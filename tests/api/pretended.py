@@ -1,6 +1,6 @@
 """A director behind the API that is none: a bench in virtual time, and orders that are written down."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,12 @@ class Parts:
             "kernel_writes": 7,
         }
 
-    def service(self, settings: ServiceSettings) -> tuple[Json, list[Json]]:
+    def service(self, settings: ServiceSettings) -> Json:
+        return service_status(settings, self._views[settings.name], self._table)
+
+    def destinations(self, settings: ServiceSettings) -> Iterator[Json]:
         view = self._views[settings.name]
-        rows = destinations_status(settings, self._bench.director, view, self._table, self._bench.now)
-        return service_status(settings, view, self._table), rows
+        return destinations_status(settings, self._bench.director, view, self._table, self._bench.now)
 
 
 class Pretended:

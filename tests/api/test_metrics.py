@@ -49,23 +49,23 @@ def test_names_follow_the_conventions() -> None:
         assert len(family.labels) <= 3
 
 
-def test_a_name_with_quotes_and_newlines_stays_one_label() -> None:
-    _, status, pictures = make(Parts(Pretended().bench), SETTINGS.services)
+async def test_a_name_with_quotes_and_newlines_stays_one_label() -> None:
+    _, status, pictures = await make(Parts(Pretended().bench), SETTINGS.services)
     status["services"][0]["name"] = 'a"b\\c\nd'
 
-    text = exposition(status, pictures).decode()
+    text = b"".join(exposition(status, pictures)).decode()
 
     assert 'lvsha_service_in_kernel{service="a\\"b\\\\c\\nd"} 1\n' in text
 
 
-def test_what_is_not_there_has_no_sample() -> None:
+async def test_what_is_not_there_has_no_sample() -> None:
     """A realserver that was drained away has no weight in the kernel; 0 would say something else."""
     port = Pretended()
     port.bench.order("drain", "web/rs12")
     port.bench.advance(10**10)
-    _, status, pictures = make(Parts(port.bench), SETTINGS.services)
+    _, status, pictures = await make(Parts(port.bench), SETTINGS.services)
 
-    text = exposition(status, pictures).decode()
+    text = b"".join(exposition(status, pictures)).decode()
 
     assert 'lvsha_realserver_weight{service="web",realserver="rs12"}' not in text
     assert 'lvsha_realserver_ordered_out{service="web",realserver="rs12"} 1\n' in text

@@ -14,7 +14,7 @@ from lvsha.config.path_slots import FIRST_MARK, FIRST_PORT, PORTS_EACH, SLOTS, w
 from lvsha.config.settings import Settings
 from lvsha.config.show import document, to_toml
 from lvsha.core.errors import ConfigErrors
-from lvsha.director.desired import desired_table
+from lvsha.director.desired import DesiredTables
 from lvsha.ipvs.model import DesiredTable, ForwardingMethod, ServiceKey
 
 HEAD = """
@@ -49,7 +49,7 @@ def checks_of(settings: Settings) -> list[CheckSettings]:
 
 def table_of(settings: Settings) -> DesiredTable:
     views = {service.name: Pool(service.pool).view() for service in settings.services}
-    return desired_table(settings.services, views, nudge=False)
+    return DesiredTables().table(settings.services, views, nudge=False)
 
 
 def test_the_virtual_address_is_asked_from_our_own_with_a_mark_and_ports_for_each_realserver() -> None:

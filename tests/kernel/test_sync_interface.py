@@ -23,7 +23,7 @@ import pytest
 from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_sync import KernelSync
 from lvsha.config.settings import AgentSettings, LogFormat
-from lvsha.director.desired import desired_table
+from lvsha.director.desired import DesiredTables
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.ipvs.model import DaemonRole
 from lvsha.ipvs.plan import plan
@@ -79,7 +79,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with fresh_netns([*LINK, *ADDRESS]), IpvsSocket() as ipvs:
-        table = desired_table((), {}, nudge=True)
+        table = DesiredTables().table((), {}, nudge=True)
         ipvs.apply(plan(table, ipvs.table(), exclusive=False, owned=frozenset()))
         log = StringIO()
         journal = Journal("directord", AgentSettings(log_format=LogFormat.JSON), stream=log)

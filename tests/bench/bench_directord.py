@@ -1,0 +1,340 @@
+"""How long directord's loop is held up, and by what, and what memory it takes, at 10 to 10,000 realservers.
+
+A whole agent (``--only directord``) with a TCP check for each realserver runs in a network namespace of
+its own against nginx; only the kernel's IPVS is pretended, at the bytes of netlink. Measured is each turn of
+the loop, from where it got up until it may listen again: so long would a check's answer, an advert's event
+or a request have waited. What ran in the longest is told by name.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+PAGE = Path("docs/reference/benchmarks-api.md")
+BEGIN, END = "<!-- directord: begin -->", "<!-- directord: end -->"
+PORT = 8080
+_LONG_S = 0.004
+"""Calls that are told by name."""
+
+
+def config(realservers: int, services: int, folder: Path, *, weight: int = 1, interval: str = "5s") -> str:
+    """``weight``: of the first realserver."""
+    parts = [f'[agent]\nrun_dir = "{folder}"\nstate_dir = "{folder}/state"\n[sync]\nenabled = false\n']
+    share = realservers // services
+    for number in range(services):
+        parts.append(f'[[service]]\nname = "web{number}"\naddress = "10.9.{number >> 8}.{number & 255}:80"\n')
+        parts.append(f'method = "nat"\ncheck = {{ type = "tcp", interval = "{interval}" }}\n')
+        for member in range(share):
+            address = ip_address(0x7F010000 + number * share + member)
+            own = weight if number == member == 0 else 1
+            parts.append(f'[[service.realservers]]\naddress = "{address}:{PORT}"\nweight = {own}\n')
+    return "".join(parts)
+
+
+# --- in directord -----------------------------------------------------------------------------------
+
+
+class Probe:
+    """Times each turn of the loop; ``SIGUSR1`` writes what was found and begins anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turns: list[float] = []
+        self._calls: dict[str, tuple[float, int]] = {}
+        self._worst: list[tuple[float, list[str]]] = []
+        self._running: list[str] = []
+        self._woke = time.perf_counter()
+        self._collecting = 0.0
+
+    def install(self) -> None:
+        import selectors
+
+        probe, run, select = self, asyncio.Handle._run, selectors.EpollSelector.select
+
+        def timed_run(handle: asyncio.Handle) -> None:
+            begun = time.perf_counter()
+            run(handle)
+            took = time.perf_counter() - begun
+            if took >= _LONG_S:
+                probe.note(_name(handle), took)
+
+        def timed_select(selector: selectors.EpollSelector, timeout: float | None = None) -> Any:
+            probe.turned()
+            found = select(selector, timeout)
+            probe._woke = time.perf_counter()
+            return found
+
+        setattr(asyncio.Handle, "_run", timed_run)  # noqa: B010 - mypy knows another type
+        setattr(selectors.EpollSelector, "select", timed_select)  # noqa: B010
+        gc.callbacks.append(self._on_garbage)
+        signal.signal(signal.SIGUSR1, lambda *_: self.tell())
+
+    def note(self, name: str, took: float) -> None:
+        most, count = self._calls.get(name, (0.0, 0))
+        self._calls[name] = (max(most, took), count + 1)
+        self._running.append(f"{name} {took * 1000:.1f}")
+
+    def turned(self) -> None:
+        took = time.perf_counter() - self._woke
+        self._turns.append(took)
+        if took > _LONG_S:
+            self._worst.append((took, self._running))
+            self._worst = sorted(self._worst, key=lambda each: -each[0])[:8]
+        self._running = []
+
+    def _on_garbage(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting = time.perf_counter()
+        elif (took := time.perf_counter() - self._collecting) >= _LONG_S:
+            self.note(f"garbage of generation {info['generation']}", took)
+
+    def tell(self) -> None:
+        turns = sorted(self._turns) or [0.0]
+        found = {
+            "turns": len(turns),
+            "longest_ms": round(turns[-1] * 1000, 1),
+            "p999_ms": round(turns[len(turns) * 999 // 1000] * 1000, 1),
+            "long_calls": {
+                name: [round(most * 1000, 1), count]
+                for name, (most, count) in sorted(self._calls.items(), key=lambda item: -item[1][0])[:12]
+            },
+            "worst": [[round(took * 1000, 1), names] for took, names in self._worst[:4]],
+        }
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text(json.dumps(found))
+        temporary.replace(self._path)
+        self._turns, self._calls, self._worst = [], {}, []
+
+
+def _name(handle: asyncio.Handle) -> str:
+    call: Any = handle._callback  # type: ignore[attr-defined]
+    while hasattr(call, "func"):
+        call = call.func
+    task = getattr(call, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        coroutine: Any = task.get_coro()
+        names = []
+        while coroutine is not None and hasattr(coroutine, "cr_code"):
+            names.append(coroutine.__qualname__)
+            coroutine = coroutine.cr_await
+        return " > ".join(names[:4])
+    return str(getattr(call, "__qualname__", call))
+
+
+def run_agent(file: str, found: str) -> int:
+    """The agent, its kernel pretended and its loop watched."""
+    from functools import partial
+
+    from lvsha.agent import directord
+    from lvsha.cli import agent
+    from lvsha.io.ipvs_genl import IpvsSocket
+    from tests.bench.pretended_kernel import PretendedKernel
+
+    kernel = PretendedKernel()
+    directord_main = directord.main
+
+    def watched(*arguments: Any) -> int:
+        Probe(Path(found)).install()
+        return directord_main(*arguments)
+
+    vars(directord).update(IpvsSocket=partial(IpvsSocket, connect=kernel.connect), main=watched)
+    return agent.main(["-f", file, "--only", "directord"])
+
+
+# --- outside ------------------------------------------------------------------------------------------
+
+
+class Watched:
+    """One agent under measurement."""
+
+    def __init__(self, folder: Path, realservers: int, services: int) -> None:
+        self.folder = folder
+        self.socket = folder / "directord.sock"
+        self._found = folder / "found.json"
+        self._shape = (realservers, services)
+        self._file = folder / "lvsha.toml"
+        self._file.write_text(config(realservers, services, folder))
+        self.results: dict[str, Any] = {"realservers": realservers, "services": services}
+        self._log = (folder / "log").open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--agent", str(self._file), str(self._found)],
+            stderr=self._log,
+            stdout=self._log,
+        )
+
+    def pid(self) -> int:
+        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return int(text.split()[0])
+
+    def ask(self, path: str, body: Any = None) -> tuple[float, bytes]:
+        """Seconds, and the answer's body."""
+        begun = time.perf_counter()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(60)
+            sock.connect(str(self.socket))
+            text = b"" if body is None else json.dumps(body).encode()
+            head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: lvsha\r\n"
+            head += f"Connection: close\r\nContent-Length: {len(text)}\r\n\r\n"
+            sock.sendall(head.encode() + text)
+            parts = []
+            while data := sock.recv(1 << 20):
+                parts.append(data)
+        whole = b"".join(parts)
+        assert b" 200 " in whole[:20], whole[:300]
+        return time.perf_counter() - begun, whole.partition(b"\r\n\r\n")[2]
+
+    def status(self) -> Any:
+        return json.loads(self.ask("/v1/status")[1])
+
+    def wait(self, what: Callable[[], bool], limit_s: float = 120) -> None:
+        end = time.monotonic() + limit_s
+        while True:
+            with contextlib.suppress(OSError, AssertionError, IndexError):
+                if what():
+                    return
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError((self.folder / "log").read_text()[-2000:])
+            time.sleep(0.5)
+
+    def take(self) -> dict[str, Any]:
+        """What the loop did since the last time."""
+        self._found.unlink(missing_ok=True)
+        os.kill(self.pid(), signal.SIGUSR1)
+        self.wait(self._found.exists, 20)
+        return dict(json.loads(self._found.read_text()))
+
+    def memory_mb(self, name: str = "VmRSS") -> float:
+        for line in Path(f"/proc/{self.pid()}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return round(int(line.split()[1]) / 1024, 1)
+        return 0.0
+
+    def phase(self, name: str, work: Callable[[], dict[str, Any] | None]) -> None:
+        self.take()
+        found = work() or {}
+        self.results[name] = {**found, "loop": self.take(), "rss_mb": self.memory_mb()}
+        print(self._shape[0], name, json.dumps(self.results[name]), flush=True)
+
+    def gets(self, path: str, count: int, pause_s: float) -> dict[str, Any]:
+        times, size = [], 0
+        for _ in range(count):
+            took, body = self.ask(path)
+            times.append(took * 1000)
+            size = len(body)
+            time.sleep(pause_s)
+        times.sort()
+        return {"p50_ms": round(times[len(times) // 2], 1), "worst_ms": round(times[-1], 1), "bytes": size}
+
+    def reload(self, weight: int) -> None:
+        self._file.write_text(config(*self._shape, self.folder, weight=weight))
+        self.process.send_signal(signal.SIGHUP)
+        self.wait(lambda: self.weight() == weight, 30)
+
+    def weight(self) -> int:
+        body = json.loads(self.ask("/v1/services/web0")[1])
+        return int(body["destinations"][0]["kernel_weight"])
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self._log.close()
+
+
+def measure(realservers: int, services: int, only: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="lvsha-bench-") as name:
+        folder = Path(name)
+        watched = Watched(folder, realservers, services)
+        try:
+            begun = time.monotonic()
+            watched.wait(lambda: watched.ask("/livez")[0] > 0)
+            watched.wait(lambda: b'"state":"unproven"' not in watched.ask("/v1/status")[1], 60)
+            watched.results["proven_s"] = round(time.monotonic() - begun, 1)
+            watched.results["start"] = {"loop": watched.take(), "rss_mb": watched.memory_mb()}
+            print(realservers, "start", json.dumps(watched.results["start"]), flush=True)
+            time.sleep(11)  # then nobody asks any more, and no picture is kept
+            phases: dict[str, Callable[[], dict[str, Any] | None]] = {
+                "idle": lambda: time.sleep(10),
+                "scrapes": lambda: watched.gets("/metrics", 10, 1.0),
+                "status": lambda: watched.gets("/v1/status", 50, 0.1),
+                "orders": lambda: _orders(watched),
+                "reload": lambda: watched.reload(7),
+                "history": lambda: watched.gets("/v1/history?limit=10000", 5, 0.2),
+                "after": lambda: time.sleep(10),
+            }
+            for phase, work in phases.items():
+                if not only or phase in only.split(","):
+                    watched.phase(phase, work)
+            watched.results["peak_rss_mb"] = watched.memory_mb("VmHWM")
+        finally:
+            watched.close()
+    return watched.results
+
+
+def _orders(watched: Watched) -> dict[str, Any]:
+    """A drain of one, then all weights of a service."""
+    name = watched.status()["services"][0]["destinations"][0]["name"]
+    took = []
+    for path, body in (
+        ("/v1/drain", {"target": f"web0/{name}"}),
+        ("/v1/undrain", {"target": f"web0/{name}"}),
+        ("/v1/disable", {"target": "web0"}),
+        ("/v1/enable", {"target": "web0"}),
+    ):
+        took.append(watched.ask(path, body)[0] * 1000)
+        time.sleep(1)
+    return {"worst_ms": round(max(took), 1)}
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[None]:
+    from tests.bench.bench_checker import web_server
+
+    folder.chmod(0o755)
+    with web_server(folder, pinned=False):
+        yield
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--realservers", default="10,1000,10000", help="how many; several with commas")
+    parser.add_argument("--services", type=int, default=10)
+    parser.add_argument("--only", default="", help="phases, with commas")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", action="store_true", help=f"write its part of {PAGE}")
+    parser.add_argument("--agent", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    sys.path.insert(0, os.getcwd())
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    if arguments.agent:
+        return run_agent(*arguments.agent)
+    from tests.bench.bench_checker import enter_namespace
+
+    enter_namespace()
+    results = []
+    with tempfile.TemporaryDirectory(prefix="lvsha-bench-") as name, server(Path(name)):
+        for realservers in arguments.realservers.split(","):
+            results.append(measure(int(realservers), arguments.services, arguments.only))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
