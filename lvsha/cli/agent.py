@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from lvsha.cli.parser import Parser
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 SUMMARY = "run a director"
@@ -21,7 +22,7 @@ _WORKERS = ("directord", "vrrpd")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha agent",
         description="Run a director: vrrpd (addresses) and directord (checks, IPVS, sync), supervised.",
         epilog="example: lvsha agent -f /etc/lvsha/lvsha.toml",

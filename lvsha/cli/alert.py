@@ -1,11 +1,11 @@
 """``lvsha alert``: who is told when something happens, and whether that works."""
 
-import argparse
 import json
 import sys
 from typing import Any
 
 from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options
+from lvsha.cli.parser import Parser
 
 SUMMARY = "show who is told when something happens, and send a test"
 
@@ -31,7 +31,7 @@ def _listed(alerts: list[dict[str, Any]]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha alert",
         usage="lvsha alert [-h] [--json] {list,test} ... [NAME]",
         description="Who is told when something happens. `test` sends a message through each channel of an"

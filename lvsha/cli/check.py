@@ -16,6 +16,7 @@ from typing import Any
 from lvsha.checker.explain import explain, secrets_of
 from lvsha.checker.result import ProbeResult, Reason
 from lvsha.checker.settings import TLS_KINDS, CheckKind, CheckSettings
+from lvsha.cli.parser import Parser
 from lvsha.config.schema import HTTP_TYPES
 from lvsha.core.addr import Address
 from lvsha.core.errors import ConfigErrors, LvshaError
@@ -54,7 +55,7 @@ Json = dict[str, Any]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha check",
         description="Health checks by hand. Exit 0: up; 1: down, or a refusal; 2: wrong usage.",
         epilog="example: lvsha check run http://10.0.0.11/health status=200 body_regex=ok",

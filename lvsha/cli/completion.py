@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from lvsha.cli import helps
 from lvsha.cli import main as command
+from lvsha.cli.parser import Parser
 
 SUMMARY = "print the completion of bash, zsh or fish"
 
@@ -27,7 +28,7 @@ complete -o filenames -F _lvsha lvsha
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha completion",
         description="Print what a shell needs to complete verbs and options.",
         epilog="example: lvsha completion bash > /etc/bash_completion.d/lvsha",

@@ -9,6 +9,7 @@ from typing import Any
 
 from lvsha.cli import config_convert, config_push
 from lvsha.cli.config_file import problem_lines
+from lvsha.cli.parser import Parser
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
 
 SUMMARY = "check, show, compare, convert and try configurations"
@@ -18,7 +19,7 @@ _VERBS = ("check", "show", "diff", "convert", "schema", *config_push.VERBS)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha config",
         description="Check, show and compare configurations; try one on running directors (apply, push).",
         epilog="example: lvsha config check /etc/lvsha/lvsha.toml",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
+from lvsha.cli.parser import Parser
 from lvsha.core.addr import Address, parse_endpoint
 from lvsha.core.errors import ConfigErrors, LvshaError
 
@@ -29,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     from lvsha.cli.client import DEFAULT_RUN_DIR
     from lvsha.doctor.transport import SHELL
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha doctor",
         description="Looks at this machine, or at several by ssh, and says what is wrong. It changes nothing:"
         " it reads settings and tables, listens, and sends ARP probes and single UDP datagrams."

@@ -8,6 +8,7 @@ from typing import Any
 
 from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options
 from lvsha.cli.history import line
+from lvsha.cli.parser import Parser
 from lvsha.cli.words import clock
 
 SUMMARY = "what happens, as it happens"
@@ -30,7 +31,7 @@ def _text(kind: str, data: dict[str, Any]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha events",
         description="The events of a director: changes with their causes, and its journal.",
         epilog="example: lvsha events --follow --kinds change --json",

@@ -1,6 +1,5 @@
 """``lvsha explain TARGET``: why a weight or a role is what it is."""
 
-import argparse
 import json
 import sys
 from typing import Any
@@ -8,6 +7,7 @@ from urllib.parse import urlencode
 
 from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options
 from lvsha.cli.history import line
+from lvsha.cli.parser import Parser
 from lvsha.cli.words import clock, past
 
 SUMMARY = "why a weight or a role is what it is"
@@ -46,7 +46,7 @@ def render(answer: Json) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha explain",
         description="Why a realserver's weight, a service's state or a virtual router's role is what it is.",
         epilog="example: lvsha explain web/10.0.0.11 --at 14:30",

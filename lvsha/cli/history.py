@@ -1,12 +1,12 @@
 """``lvsha history``: what changed, when, and why."""
 
-import argparse
 import json
 import sys
 from typing import Any
 from urllib.parse import urlencode
 
 from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options
+from lvsha.cli.parser import Parser
 from lvsha.cli.words import clock, past
 
 SUMMARY = "what changed, when, and why"
@@ -22,7 +22,7 @@ def line(change: Json) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha history",
         description="Every change of a weight, role, address or service, with its causes, oldest first.",
         epilog="example: lvsha history --service web --until 14:30 --limit 20",

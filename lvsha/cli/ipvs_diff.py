@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lvsha.cli.parser import Parser
 from lvsha.core.errors import LvshaError
 from lvsha.io.ipvs_genl import IpvsSocket
 from lvsha.io.names import SystemNames
@@ -46,7 +47,7 @@ def differences(kernel: DesiredTable, saved: DesiredTable) -> Iterator[tuple[str
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha ipvs diff",
         description="The kernel's table beside a saved one.",
         epilog=_EPILOG,

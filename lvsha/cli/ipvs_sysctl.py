@@ -7,6 +7,7 @@ import sys
 import textwrap
 from typing import Any
 
+from lvsha.cli.parser import Parser
 from lvsha.core.errors import KernelError
 from lvsha.io.sysctl import read_sysctl
 from lvsha.ipvs.sysctls import BY_NAME, SETTINGS, Setting
@@ -21,7 +22,7 @@ example: lvsha ipvs sysctl drop_entry expire_nodest_conn
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha ipvs sysctl",
         description="The kernel's IPVS settings: what each does, its value here, and our advice.",
         epilog=_EPILOG,

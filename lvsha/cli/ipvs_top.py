@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 
+from lvsha.cli.parser import Parser
 from lvsha.core.errors import LvshaError
 from lvsha.core.instant import Instant
 from lvsha.io.ipvs_genl import IpvsSocket
@@ -15,7 +16,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha ipvs top",
         description="Services and their realservers by traffic, the busiest first, read again and again.",
         epilog="example: lvsha ipvs top --sort bytes --interval 5",

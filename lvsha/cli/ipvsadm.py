@@ -30,6 +30,8 @@ _WRITTEN_AT_ONCE = 1000
 BATCH = 500
 """Requests of ``-R`` that wait to be sent together: as many as fit into one send."""
 REFUSED = 255
+CALLED = "LVSHA_IPVSADM_NAME"
+"""Set by ``native/lvsha-ipvsadm.c``: the name by which it was called, where a script knows only its own."""
 
 
 class Program:
@@ -272,12 +274,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lvsha.cli.ipvs import is_ours
 
     arguments = list(sys.argv[1:] if argv is None else argv)
+    name = os.environ.pop(CALLED, sys.argv[0])
     if is_ours(arguments):
         from lvsha.cli import ipvs_more
 
-        return _written(lambda: ipvs_more.main(arguments), sys.argv[0])
+        return _written(lambda: ipvs_more.main(arguments), name)
     gc.disable()  # one command makes no garbage worth collecting
-    return run(arguments, name=sys.argv[0])
+    return run(arguments, name=name)
 
 
 def script() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from lvsha.cli.parser import Parser
 from lvsha.core.errors import LvshaError
 
 SUMMARY = "real directors on a real IPVS kernel, on this machine"
@@ -31,7 +32,7 @@ Exit status: 0 good, 1 a connection died or something else is not as it should b
 def _parser() -> argparse.ArgumentParser:
     from lvsha.lab import scenario
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha lab",
         description="Real directors on a real IPVS kernel, on this machine.",
         epilog=_EPILOG,

@@ -16,6 +16,7 @@ from lvsha.cli.client import (
     owner,
     say_refusal,
 )
+from lvsha.cli.parser import Parser
 from lvsha.cli.words import clock, duration, span
 
 SUMMARY = "order something about a realserver, a service or this director"
@@ -116,7 +117,7 @@ _VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = 
 
 def main(verb: str, argv: list[str]) -> int:
     description, arguments_of, example = _VERBS[verb]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"lvsha {verb}",
         description=f"{description} Exit 0: ordered; 1: refused, or no agent.",
         epilog=f"example: {example}",

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from lvsha.cli.parser import Parser
 from lvsha.config.settings import Settings
 from lvsha.core.errors import ConfigErrors, LvshaError
 from lvsha.ipvs.model import ForwardingMethod
@@ -21,7 +22,7 @@ _FORMS = ("commands", "interfaces", "sysctl", "networkd")
 def _parser() -> argparse.ArgumentParser:
     from lvsha.cli.config_file import DEFAULT_FILE
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha realserver",
         description="Run it on a realserver, with the directors' configuration file: that says which services"
         " this machine does the work of, by its addresses.",

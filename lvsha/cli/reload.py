@@ -1,11 +1,11 @@
 """``lvsha reload``: load the configuration anew, after showing what that does."""
 
-import argparse
 import json
 import sys
 from typing import Any
 
 from lvsha.cli.client import Agent, AgentRefused, AgentUnreachable, add_agent_options
+from lvsha.cli.parser import Parser
 
 SUMMARY = "load the configuration anew, after showing what that does"
 
@@ -19,7 +19,7 @@ def _plan(found: dict[str, Any]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha reload",
         description="Have both processes load the agent's file anew. A file with problems is refused whole.",
         epilog="example: lvsha reload --plan && lvsha reload",

@@ -1,6 +1,5 @@
 """``lvsha switchover`` and ``lvsha resume``: the role, by hand."""
 
-import argparse
 import getpass
 import json
 import sys
@@ -13,6 +12,7 @@ from lvsha.cli.client import (
     order_role,
     say_refusal,
 )
+from lvsha.cli.parser import Parser
 from lvsha.cli.words import clock, future
 
 SUMMARY = "hand the addresses over, or take part again"
@@ -28,7 +28,7 @@ _VERBS = {
 
 def main(verb: str, argv: list[str]) -> int:
     description, example = _VERBS[verb]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"lvsha {verb}",
         description=f"{description} Exit 0: ordered; 1: refused, or no agent.",
         epilog=f"example: {example}",

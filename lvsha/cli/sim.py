@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lvsha.cli.parser import Parser
 from lvsha.cli.sim_swarm import add_swarms, run_swarm
 
 SUMMARY = "run virtual directors on a virtual network"
@@ -39,7 +40,7 @@ example: lvsha sim run --config lvsha.toml --fault "power_off lb1" --for 5s
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha sim",
         description="Virtual directors, network and time: takeover without waiting for it.",
         epilog=_EPILOG,

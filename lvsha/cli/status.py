@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lvsha.cli.client import Agent, AgentUnreachable, add_agent_options, ask_status
+from lvsha.cli.parser import Parser
 from lvsha.cli.words import clock, span
 
 SUMMARY = "show what a director does and whether all is well"
@@ -220,7 +221,7 @@ def render_checks(checks: Sequence[Json]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha status",
         description="What this director does. Exit 0: all is well; 1: something to look at, or no agent.",
         epilog="example: lvsha status --watch",

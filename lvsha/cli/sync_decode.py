@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from lvsha.cli.parser import Parser
 from lvsha.cli.sync_decoder import Decoder, Outcome, Progress, decode_parts, worth_mapping
 from lvsha.cli.sync_format import TextLines
 from lvsha.cli.sync_options import add_filter_options, add_port_option, nothing_found
@@ -19,7 +20,7 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=PROG,
         description="Show every entry of the sync messages in captures, and what is wrong with them. "
         "Reads pcap and pcapng (gzip too), or lines of hex, one message each; a message in hex may stand "

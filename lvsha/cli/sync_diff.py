@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lvsha.cli.parser import Parser
 from lvsha.cli.sync_format import address_text, bytes_text, endpoint
 from lvsha.cli.sync_live import (
     Refused,
@@ -31,7 +32,7 @@ SETTLE_S = 3
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=PROG,
         description="Compare two connection tables. OURS is the one that is right, THEIRS the one that would "
         "have to go on with it. What would hurt most at a takeover comes first: active connections that are "

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvsha.cli.parser import Parser
 from lvsha.cli.sync_live import (
     Refused,
     add_interface_option,
@@ -39,7 +40,7 @@ RATE_STEP_S = 0.05
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=PROG,
         description="Send a capture's sync messages to the backup daemon of this network namespace's kernel, "
         "which makes rows of them: connections that are not there, states that are over. Never on a director "

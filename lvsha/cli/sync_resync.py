@@ -1,14 +1,14 @@
 """``lvsha sync resync``: ask the agent to exchange all connections with its peers once more."""
 
-import argparse
 import json
 import sys
 
 from lvsha.cli.client import DEFAULT_RUN_DIR, AgentRefused, AgentUnreachable, ask
+from lvsha.cli.parser import Parser
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha sync resync",
         description="Send every connection to the other directors once more, and ask them for all of theirs. "
         "Needs the agent, with [sync] transport relay. Nothing is interrupted by it.",

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from lvsha.cli import sync_decode
+from lvsha.cli.parser import Parser
 from lvsha.cli.sync_decoder import Decoder
 from lvsha.cli.sync_live import (
     Heard,
@@ -43,7 +44,7 @@ Sample = tuple[dict[str, object], float]
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=PROG,
         description="Count sync traffic for Prometheus, from captures or live: once, as a page that "
         "Prometheus asks for, or into a file for node_exporter's textfile collector. Counters begin when "

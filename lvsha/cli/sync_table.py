@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lvsha.cli.parser import Parser
 from lvsha.cli.sync_decoder import Progress
 from lvsha.cli.sync_format import JsonLines, address_text, entry_text
 from lvsha.cli.sync_live import (
@@ -46,7 +47,7 @@ DEFAULT_DURATION_S = 10.0
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=PROG,
         description="Play a backup: take the sync messages of captures, or of an interface for a while, "
         "under the kernel's rules of update, and show the table at the end. AGE is since a row was made, "

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from lvsha.cli.parser import Parser
 from lvsha.cli.sync_live import (
     LOOK_INTERVAL_S,
     Heard,
@@ -34,7 +35,7 @@ CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=PROG,
         description="Watch the sync messages on an interface, this director's own included: rates by syncid, "
         "sender and service, state changes, top talkers, and what is wrong: silence, two masters, alien "

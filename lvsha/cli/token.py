@@ -1,15 +1,16 @@
 """``lvsha token``: make a token for the API over TCP."""
 
-import argparse
 import hashlib
 import json
 import secrets
+
+from lvsha.cli.parser import Parser
 
 SUMMARY = "make a token for the API over TCP"
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lvsha token",
         description="A new token of 256 random bits, and its entry in [api] token_file: only its hash.",
         epilog="example: lvsha token grafana --role read",

@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from lvsha.cli.parser import Parser
 from lvsha.core.addr import parse_endpoint
 from lvsha.core.errors import LvshaError
 
@@ -34,7 +35,7 @@ exit status: 0 all connections went well, 1 something was found, 2 wrong usage
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="lvsha trace",
         description="Follow connections through captures made at client, director and realserver, any of"
         " them: who forwarded what to whom, what was changed on the way, where it stops and why.",
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _live_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="lvsha trace live",
         description="Capture on this machine's own interfaces, tell each packet of the client as it passes,"
         " and the whole story at the end (Ctrl-C). Needs root or CAP_NET_RAW.",
