@@ -3,8 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from lvsha.core.instant import Instant
+from lvsha.sync.sweep import Sweep
+
+SWEEPS_MOST: Final = 8
 
 
 class KeyQueue:
@@ -63,8 +67,33 @@ class Waiting:
     """Keys that changed: sent before the others."""
     bulk: KeyQueue = field(default_factory=KeyQueue)
     """Keys of a resync, or found missing."""
+    sweeps: deque[Sweep] = field(default_factory=deque)
+    """Walks over the table that are for it, one after another, when nothing else waits."""
     missing: set[bytes] = field(default_factory=set)
-    """Keys of which it has no copy at all, as far as we know."""
+    """Keys of which it has no copy at all, as far as we know; without those that a sweep has not met."""
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self.bulk)
+        return len(self.fresh) + len(self.bulk) + sum(sweep.left for sweep in self.sweeps)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.sweeps or len(self.fresh) or len(self.bulk))
+
+    @property
+    def missing_count(self) -> int:
+        """Rows of which it has no copy, at the most."""
+        return len(self.missing) + sum(sweep.left for sweep in self.sweeps if sweep.misses_rest)
+
+    def sweep(self, sweep: Sweep) -> None:
+        """One walk more; past ``SWEEPS_MOST`` the oldest is given up, and digests find the rest."""
+        if len(self.sweeps) >= SWEEPS_MOST:
+            self.sweeps.popleft()
+        self.sweeps.append(sweep)
+
+    def settle(self, key: bytes) -> None:
+        """It has this row as new as we have it."""
+        self.missing.discard(key)
+        self.fresh.discard(key)
+        self.bulk.discard(key)
+        for sweep in self.sweeps:
+            sweep.skip.add(key)

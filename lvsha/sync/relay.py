@@ -9,7 +9,7 @@ Source: ``proto/lvsha_relay_v1.md``.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from itertools import chain, islice
 
 from lvsha.core.addr import Address
 from lvsha.core.bounded import ReasonCounter
@@ -20,7 +20,8 @@ from lvsha.sync.relay_outflow import OVERHEAD
 from lvsha.sync.relay_outputs import FrameRefused, PathTooNarrow, PeerView, RowsEnded, StoreFull
 from lvsha.sync.relay_peer import PeerSession
 from lvsha.sync.relay_settings import RelaySettings
-from lvsha.sync.store import Store
+from lvsha.sync.relay_view import view_of
+from lvsha.sync.store import Held, Store
 from lvsha.wire.relay import Readiness, decode_envelope
 from lvsha.wire.relay_seal import FrameHeader, FrameKeys, Keyring, decode_header
 from lvsha.wire.relay_talk import PART_HEAD, Word
@@ -68,7 +69,7 @@ class Relay:
                     self.store,
                     self._keys,
                     epoch=self._epoch,
-                    rows_to_send=self._rows_to_send,
+                    is_ours_to_send=self._is_ours_to_send,
                     now=now,
                 )
                 session.own_readiness = self.readiness
@@ -136,9 +137,7 @@ class Relay:
         for director, session in self._sessions.items():
             if peer in (None, director):
                 outputs += session.ask_everything(now)
-                if session.connected:
-                    session.enqueue(self._rows_to_send(director), now, missing=False)
-                    outputs += session.on_changes(now)
+                outputs += session.send_everything(now)
         return outputs
 
     def barrier(self, peer: int, token: int, now: Instant) -> list[Output]:
@@ -169,13 +168,15 @@ class Relay:
     # What there is to see
 
     def peers(self, now: Instant) -> tuple[PeerView, ...]:
-        return tuple(session.view(now) for session in self._sessions.values())
+        return tuple(view_of(session, self.store, now) for session in self._sessions.values())
 
     def would_lose(self, peer: int, limit: int = 1000) -> tuple[bytes, ...]:
         """Keys of which the peer has no copy: what we would lose if it took over now."""
         waiting = self.store.waiting.get(peer)
-        keys = iter(waiting.missing) if waiting is not None else (held.key for held in self.store)
-        return tuple(key for key, _ in zip(keys, range(limit), strict=False))
+        if waiting is None:
+            return tuple(held.key for held in islice(self.store, limit))
+        unmet = (held.key for sweep in waiting.sweeps if sweep.misses_rest for held in sweep.rest())
+        return tuple(islice(chain(waiting.missing, unmet), limit))
 
     # Within
 
@@ -213,13 +214,12 @@ class Relay:
         self.counts[reason] += 1
         return [FrameRefused(source, reason, detail)] if self._reasons.count(reason) else []
 
-    def _rows_to_send(self, peer: int) -> Iterator[bytes]:
+    def _is_ours_to_send(self, peer: int, held: Held) -> bool:
         """What is ours to tell a peer that we meet: our own, and what nobody else connected speaks for."""
-        others = {
-            director for director, session in self._sessions.items() if session.connected and director != peer
-        }
-        owns = self.store.owns
-        return (held.key for held in self.store if held.origin not in others or owns(held))
+        origin = held.origin
+        if origin in (self.store.director, peer) or origin not in self._sessions:
+            return True
+        return not self._sessions[origin].connected or self.store.owns(held)
 
     def _fullness(self) -> list[Output]:
         full = len(self.store) >= self.store.limit

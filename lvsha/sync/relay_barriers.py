@@ -17,6 +17,8 @@ class Barrier:
     """Keys that must be installed there."""
 
     pending: set[bytes]
+    grows: bool
+    """Rows that a walk has not met yet belong to it."""
     token: int | None
     """None: it is the answer to a peer's ``asked``."""
     entries: int
@@ -35,13 +37,27 @@ class Barriers:
     def clear(self) -> None:
         self._standing.clear()
 
-    def put(self, pending: set[bytes], token: int | None, now: Instant) -> None:
-        """A new one; the answer to a peer's ``asked`` takes the place of the one before."""
+    def put(self, pending: set[bytes], token: int | None, now: Instant, *, unmet: int = 0) -> None:
+        """A new one, of keys and of so many rows that a walk has not met.
+
+        The answer to a peer's ``asked`` takes the place of the one before.
+        """
         if token is None:
             self._standing = [barrier for barrier in self._standing if barrier.token is not None]
         elif len(self._standing) >= BARRIERS_MOST:
             self._standing.pop(0)
-        self._standing.append(Barrier(pending, token, len(pending), now))
+        self._standing.append(Barrier(pending, unmet > 0, token, len(pending) + unmet, now))
+
+    def met(self, keys: Iterable[bytes]) -> None:
+        """A walk has met these."""
+        for barrier in self._standing:
+            if barrier.grows:
+                barrier.pending.update(keys)
+
+    def walked(self) -> None:
+        """There is nothing that a walk has not met; ``settle`` says what falls by it."""
+        for barrier in self._standing:
+            barrier.grows = False
 
     def settle(self, keys: Iterable[bytes]) -> list[Barrier]:
         """These keys have nothing more to wait for: the barriers that fall by it."""
@@ -50,7 +66,7 @@ class Barriers:
         settled = set(keys)
         for barrier in self._standing:
             barrier.pending -= settled
-        fallen = [barrier for barrier in self._standing if not barrier.pending]
+        fallen = [barrier for barrier in self._standing if not barrier.pending and not barrier.grows]
         if fallen:
-            self._standing = [barrier for barrier in self._standing if barrier.pending]
+            self._standing = [barrier for barrier in self._standing if barrier.pending or barrier.grows]
         return fallen

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lvsha.core.instant import MILLISECOND, Instant
 from lvsha.sync.key_queue import Waiting
+from lvsha.sync.relay_window import SendWindow
 from lvsha.sync.store import Store
 from lvsha.wire.ipvs_sync.v1 import INET_SIZE
 from lvsha.wire.relay import MAX_RECORDS, RECORD_SIZE, pack_record
@@ -22,13 +23,21 @@ class Cargo(NamedTuple):
     """Keys of rows that ended while they waited: nothing is sent of them."""
     since: Instant
     """The oldest change in it."""
+    swept: list[bytes]
+    """Keys that a walk over the table has met: of records here, or waiting as changes already."""
 
 
-def load(store: Store, waiting: Waiting, room: int, now: Instant) -> Cargo:
-    """Take keys from the queue, changes first, until ``room`` bytes are full or nothing waits."""
+def load(
+    store: Store, waiting: Waiting, room: int, now: Instant, *, flying: SendWindow | None = None
+) -> Cargo:
+    """Take keys from the queue, changes first, until ``room`` bytes are full or nothing waits.
+
+    Rows of a walk come last, as far as its budget goes; not those that are ``flying``.
+    """
     records: list[bytes] = []
     keys: list[bytes] = []
     gone: list[bytes] = []
+    swept: list[bytes] = []
     oldest = now
     get, tombstone = store.get, store.tombstone
     for queue in (waiting.fresh, waiting.bulk):
@@ -53,7 +62,7 @@ def load(store: Store, waiting: Waiting, room: int, now: Instant) -> Cargo:
             if len(record) > room:
                 if records:
                     queue.add(key, since)
-                    return Cargo(records, keys, gone, oldest)
+                    return Cargo(records, keys, gone, oldest, swept)
                 # Persistence data longer than a frame: it goes alone, as long as it is.
                 room = len(record)
             room -= len(record)
@@ -61,4 +70,31 @@ def load(store: Store, waiting: Waiting, room: int, now: Instant) -> Cargo:
             keys.append(key)
             if since < oldest:
                 oldest = since
-    return Cargo(records, keys, gone, oldest)
+    here = frozenset(keys)
+    while waiting.sweeps and room >= RECORD_SIZE + INET_SIZE and len(records) < MAX_RECORDS:
+        sweep = waiting.sweeps[0]
+        row = sweep.take()
+        if row is None:
+            if not sweep.is_over:
+                break
+            waiting.sweeps.popleft()
+            continue
+        key, left = row.key, (row.expires - now) // MILLISECOND
+        if left <= 0:
+            continue
+        if sweep.marks:
+            waiting.missing.add(key)
+        swept.append(key)
+        if key in waiting.fresh or key in here or (flying is not None and key in flying):
+            continue
+        record = pack_record(row.generation, row.origin, left, row.entry)
+        if len(record) > room:
+            waiting.bulk.add(key, sweep.began)
+            break
+        waiting.bulk.discard(key)
+        room -= len(record)
+        records.append(record)
+        keys.append(key)
+        if sweep.began < oldest:
+            oldest = sweep.began
+    return Cargo(records, keys, gone, oldest, swept)

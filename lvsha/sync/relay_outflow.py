@@ -3,7 +3,7 @@
 Source: ``proto/lvsha_relay_v1.md`` sections 2, 6 and 7.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from lvsha.core.instant import Instant, after
 from lvsha.sync.key_queue import Waiting
@@ -13,11 +13,24 @@ from lvsha.sync.relay_outputs import SendDatagram
 from lvsha.sync.relay_settings import RelaySettings
 from lvsha.sync.relay_window import WINDOW, Flight, SendWindow
 from lvsha.sync.store import Store
+from lvsha.sync.sweep import SLICE
 from lvsha.wire.ipvs_sync.v1 import INET_SIZE
 from lvsha.wire.relay import PREFIX_SIZE, RECORD_SIZE, Message, Range, encode_entries, encode_message
 from lvsha.wire.relay_seal import HEADER_SIZE, TAG_SIZE, FrameHeader, FrameKeys
 
 OVERHEAD: Final = HEADER_SIZE + TAG_SIZE + PREFIX_SIZE
+FRAMES_AT_ONCE: Final = 16
+"""Of entries, about two milliseconds: whoever has more to say comes again, and lets others go first."""
+
+
+class Flushed(NamedTuple):
+    """What a ``flush`` did."""
+
+    frames: list[SendDatagram]
+    gone: list[bytes]
+    """Keys of which nothing is left to send."""
+    swept: list[bytes]
+    """Keys that a walk has met."""
 
 
 class Outflow:
@@ -30,6 +43,7 @@ class Outflow:
         self.window = SendWindow()
         self.flush_at: Instant | None = None
         """When what waits is to go."""
+        self._flushed_at: Instant | None = None
         self.frames = self.bytes = self.resent = 0
         self._peer = peer
         self._store = store
@@ -74,32 +88,43 @@ class Outflow:
         return self._seal(data)
 
     def is_due(self, now: Instant) -> bool:
-        """Something was put into the queue: a frame is full, or waits for others until ``flush_at``."""
+        """Something was put into the queue: a frame is full, or waits for others until ``flush_at``.
+
+        Changes go at once, but for what is more than one slice; the bulk waits for its turn.
+        """
         waiting = self.waiting
-        if waiting is None or not len(waiting):
+        if waiting is None or waiting.is_empty:
             return False
-        if len(waiting) >= (self.room - 2) // (RECORD_SIZE + INET_SIZE) or len(waiting.bulk):
+        is_full = len(waiting.fresh) >= (self.room - 2) // (RECORD_SIZE + INET_SIZE)
+        if is_full and self._flushed_at != now:
             return True
-        if self.flush_at is None:
-            self.flush_at = after(now, self.settings.linger)
+        at = now if is_full or len(waiting.bulk) or waiting.sweeps else after(now, self.settings.linger)
+        self.flush_at = at if self.flush_at is None else min(self.flush_at, at)
         return False
 
-    def flush(self, now: Instant) -> tuple[list[SendDatagram], list[bytes]]:
-        """Send what waits, as far as the window allows; and keys of which nothing is left to send."""
+    def flush(self, now: Instant) -> Flushed:
+        """Send what waits, as far as the window and one slice allow."""
         waiting = self._store.waiting[self._peer]
         frames: list[SendDatagram] = []
         gone: list[bytes] = []
-        while len(waiting) and self.window.is_open:
-            cargo = load(self._store, waiting, self.room - 2, now)
+        swept: list[bytes] = []
+        self._flushed_at = now
+        for sweep in waiting.sweeps:
+            sweep.budget = SLICE
+        while len(frames) < FRAMES_AT_ONCE and self.window.is_open and not waiting.is_empty:
+            cargo = load(self._store, waiting, self.room - 2, now, flying=self.window)
             gone += cargo.gone
+            swept += cargo.swept
             if not cargo.records:
+                if waiting.sweeps and waiting.sweeps[0].budget <= 0:
+                    break
                 continue
             settled = self.window.settled(self.sequence)
             frame = encode_entries(cargo.records, peer_epoch=self._life.theirs, settled=settled)
             frames.append(self._seal(frame))
             self.window.depart(self.sequence, Flight(tuple(cargo.keys), now, cargo.since))
-        self.flush_at = now if len(waiting) else None
-        return frames, gone
+        self.flush_at = None if waiting.is_empty else now
+        return Flushed(frames, gone, swept)
 
     def lose(self, ranges: tuple[Range, ...], now: Instant) -> bool:
         """These frames are lost: their keys wait again. True: something waits, and may go now."""
@@ -108,7 +133,7 @@ class Outflow:
         for key, since in self.window.lose(ranges, now):
             waiting.fresh.add(key, since)
         self.resent += before - len(self.window.flights)
-        return bool(len(waiting)) and (self.flush_at is None or self.flush_at <= now)
+        return not waiting.is_empty and (self.flush_at is None or self.flush_at <= now)
 
     def forsake(self, now: Instant) -> bool:
         """Frames that the peer's window has left behind are not reported any more; as ``lose``."""

@@ -8,33 +8,28 @@ its queue: when the peer returns, everything that is ours to send is sent again.
 Source: ``proto/lvsha_relay_v1.md`` sections 4 and 6 to 9.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from lvsha.core.errors import DropReason
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest
 from lvsha.core.machine import Output
 from lvsha.sync.conn_entry import with_timeout
-from lvsha.sync.relay_barriers import Barriers
-from lvsha.sync.relay_digests import DigestRounds
+from lvsha.sync.relay_digests import Comparison
 from lvsha.sync.relay_life import Life
 from lvsha.sync.relay_outflow import Outflow
 from lvsha.sync.relay_outputs import (
-    BarrierReached,
-    Direction,
     Install,
     InstallEntries,
     PeerConnected,
     PeerLost,
     PeerTalks,
-    PeerView,
-    ResyncFinished,
-    ResyncStarted,
     TakeWord,
 )
+from lvsha.sync.relay_resync import Resync
 from lvsha.sync.relay_settings import RelayPeer, RelaySettings
 from lvsha.sync.relay_window import ACK_DELAY, ReceiveWindow
-from lvsha.sync.store import Store, Verdict
+from lvsha.sync.store import Held, Store, Verdict
 from lvsha.wire.relay import (
     Ack,
     Bye,
@@ -56,9 +51,6 @@ from lvsha.wire.relay_talk import Word
 KEEPALIVE: Final = 200 * MILLISECOND
 DEAD: Final = 2 * SECOND
 ACK_FRAMES: Final = 16
-ENDS_SOON: Final = SECOND
-"""Rows that end within this are not worth a resend: every director forgets them at its own moment."""
-_ASK_LIMIT: Final = 1 << 16
 
 
 class PeerSession:
@@ -72,19 +64,18 @@ class PeerSession:
         keys: FrameKeys,
         *,
         epoch: int,
-        rows_to_send: Callable[[int], Iterable[bytes]],
+        is_ours_to_send: Callable[[int, Held], bool],
         now: Instant,
     ) -> None:
-        """``rows_to_send``: the keys that a peer which we just met should get from us."""
+        """``is_ours_to_send``: a row to a peer that we have just met."""
         self.peer = peer
         self._store = store
-        self._keys = keys
-        self._rows_to_send = rows_to_send
+        self.keys = keys
         # Life
         self.life = Life(epoch, now)
         self.window = ReceiveWindow(0)
         self.connected = False
-        self._since = now
+        self.since = now
         self._heard = now
         # Sending
         self.outflow = Outflow(peer.director, settings, store, keys, self.life)
@@ -97,14 +88,17 @@ class PeerSession:
         """What the peer says of itself."""
         self.own_readiness = Readiness(0)
         """What we say of ourselves."""
-        self._barriers = Barriers()
-        self._theirs: Status | None = None
-        self._asked = 1
-        self._asked_at = now
-        self._is_resynced = False
-        self._serving = 0
-        self._answered = 0
-        self._rounds = DigestRounds(store, now)
+        self.theirs: Status | None = None
+        """What the peer said last."""
+        self.resync = Resync(
+            peer.director,
+            store,
+            self.outflow,
+            is_ours_to_send=is_ours_to_send,
+            tell=self._status,
+            now=now,
+        )
+        self._comparison = Comparison(peer.director, store, self.outflow, now)
         # Figures
         self.received_frames = self.received_bytes = 0
         self.key_id = b""
@@ -121,7 +115,7 @@ class PeerSession:
             self.outflow.deadline,
             self._ack_at,
             self.outflow.window.probe_at,
-            self._rounds.at,
+            self._comparison.deadline,
         )
 
     def on_deadline(self, now: Instant) -> list[Output]:
@@ -142,9 +136,7 @@ class PeerSession:
             outputs += self._status(now, MessageFlag.ACK_NOW)
         if self._status_at is not None and self._status_at <= now:
             outputs += self._status(now)
-        if self._rounds.at is not None and self._rounds.at <= now:
-            outputs += self._round(now)
-        return outputs
+        return outputs + self._comparison.on_deadline(now, is_resyncing=self._is_resyncing)
 
     def leave(self, now: Instant) -> list[Output]:
         """We stop: say so."""
@@ -223,27 +215,25 @@ class PeerSession:
         if self.connected or not self.life.is_mutual:
             return []
         self.connected = True
-        self._since = self._heard = now
+        self.since = self._heard = now
         self.life.settle()
         self.outflow.begin()
-        self._theirs = None
-        self._is_resynced = False
-        self._serving = self._answered = 0
-        self._asked_at = now
+        self.theirs = None
         self._status_at = now
-        self.enqueue(self._rows_to_send(self.peer.director), now, missing=True)
+        self._comparison.end()
+        self.resync.begin(now)
         return [PeerConnected(self.peer.director, self.life.theirs)]
 
     def _disconnect(self, reason: str, now: Instant) -> list[Output]:
         self.connected = False
-        self._since = now
+        self.since = now
         self.outflow.end()
-        self._barriers.clear()
-        self._status_at = self._ack_at = self._rounds.at = None
+        self.resync.end()
+        self._comparison.end()
+        self._status_at = self._ack_at = None
         self._unacked = 0
-        self._theirs = None
+        self.theirs = None
         self.readiness = Readiness(0)
-        self._is_resynced = False
         self.life.look_for(now)
         return [PeerLost(self.peer.director, reason)]
 
@@ -261,19 +251,19 @@ class PeerSession:
         return self._flush(now) if self.outflow.is_due(now) else []
 
     def _flush(self, now: Instant) -> list[Output]:
-        frames, gone = self.outflow.flush(now)
-        return [*frames, *(self._pass_barriers(gone, now) if gone else ())]
+        frames, gone, swept = self.outflow.flush(now)
+        return [*frames, *self.resync.on_flushed(swept, gone, now)]
 
     def _status(self, now: Instant, flags: int = 0) -> list[Output]:
         waiting = self.outflow.waiting
         self._status_at = after(now, KEEPALIVE) if self.connected else None
         status = Status(
             readiness=self.own_readiness,
-            asked=self._asked,
-            answered=self._answered,
+            asked=self.resync.asked,
+            answered=self.resync.answered,
             rows=len(self._store),
             digest=self._store.top,
-            missing=len(waiting.missing) if waiting is not None else 0,
+            missing=waiting.missing_count if waiting is not None else 0,
         )
         return [self.outflow.send(status, flags)]
 
@@ -297,7 +287,8 @@ class PeerSession:
             case Status():
                 return self._on_status(message, now)
             case Digests():
-                return self._on_digests(message, now)
+                self._comparison.on_digests(message, now)
+                return []
             case Holdings():
                 return self._on_holdings(message, now, is_answer=bool(flags & MessageFlag.ANSWER))
             case Talk():
@@ -325,9 +316,8 @@ class PeerSession:
             outputs.append(InstallEntries(director, sequence, tuple(installs)))
         else:
             outputs += self.installed(sequence, now)
-        if len(self._barriers):
-            # What the peer sends it has, and so it left the queue without being sent.
-            outputs += self._pass_barriers(filter(self.outflow.is_at_rest, keys), now)
+        # What the peer sends it has, and so it left the queue without being sent.
+        outputs += self.resync.at_rest(keys, now)
         # A stale record was answered with a newer one into the queue.
         return outputs + self.on_changes(now)
 
@@ -358,158 +348,49 @@ class PeerSession:
         arrived = self.outflow.window.arrive(ack.installed, now)
         if arrived:
             waiting.missing.difference_update(arrived)
-            outputs += self._pass_barriers(filter(self.outflow.is_at_rest, arrived), now)
+            outputs += self.resync.at_rest(arrived, now)
         if self.outflow.lose(ack.missing, now):
             outputs += self._flush(now)
-        if not len(waiting) and not self.outflow.window.flights:
-            self._rounds.hasten(now)
+        self._comparison.on_acknowledged(now)
         return outputs
 
-    # Resync
+    # Resync and digests
 
     def _on_status(self, status: Status, now: Instant) -> list[Output]:
         outputs: list[Output] = []
         if status.readiness & ~self.readiness & Readiness.TALKS:
             outputs.append(PeerTalks(self.peer.director, self.life.theirs))
-        self._theirs = status
+        self.theirs = status
         self.readiness = status.readiness
-        if status.asked != self._serving and status.asked and self._store.is_complete:
-            outputs += self._serve(status.asked, now)
-        if not self._is_resynced and status.answered == self._asked:
-            self._is_resynced = True
-            took = now - self._asked_at
-            outputs.append(ResyncFinished(self.peer.director, Direction.IN, status.rows, took))
-        if status.digest != self._store.top:
-            self._rounds.begin(now)
-        return outputs
+        outputs += self.resync.on_status(status, now)
+        self._comparison.on_status(status, now)
+        return outputs + self.on_changes(now)
 
-    def _serve(self, asked: int, now: Instant) -> list[Output]:
-        """The peer wants everything."""
-        self._serving = asked
-        pending = self.outflow.pending
-        self._barriers.put(pending, None, now)
-        started = ResyncStarted(self.peer.director, Direction.OUT, len(pending))
-        return [started, *self._pass_barriers((), now), *self.on_changes(now)]
+    def _on_holdings(self, message: Holdings, now: Instant, *, is_answer: bool) -> list[Output]:
+        answer = self._comparison.on_holdings(message, now, is_answer=is_answer)
+        return [*answer, *self.on_changes(now)]
 
-    def enqueue(self, keys: Iterable[bytes], now: Instant, *, missing: bool) -> None:
-        """Put keys into the queue: what a peer that we just met has to get, or all again by hand."""
-        waiting = self._store.waiting[self.peer.director]
-        for key in keys:
-            waiting.bulk.add(key, now)
-            if missing:
-                waiting.missing.add(key)
-        self.outflow.flush_at = now
+    @property
+    def _is_resyncing(self) -> bool:
+        """That explains what differs."""
+        waiting = self.outflow.waiting
+        return not self.resync.is_done or (waiting is not None and bool(waiting.sweeps))
+
+    def send_everything(self, now: Instant) -> list[Output]:
+        """By hand: what is ours to send, once more."""
+        if not self.connected:
+            return []
+        self.resync.send_everything(now, is_missing=False)
+        return self.on_changes(now)
 
     def ask_everything(self, now: Instant) -> list[Output]:
         """Ask the peer for everything that it has."""
-        self._asked = self._asked % (_ASK_LIMIT - 1) + 1
-        self._asked_at = now
-        self._is_resynced = False
+        self.resync.ask(now)
         return self._status(now) if self.connected else []
 
     def barrier(self, token: int, now: Instant) -> list[Output]:
         waiting = self.outflow.waiting
         if waiting is None:
             return []
-        self._barriers.put(self.outflow.pending, token, now)
-        return [*self._pass_barriers((), now), *(self._flush(now) if len(waiting) else ())]
-
-    def _pass_barriers(self, keys: Iterable[bytes], now: Instant) -> list[Output]:
-        """These keys have nothing more to wait for."""
-        outputs: list[Output] = []
-        for barrier in self._barriers.settle(keys):
-            if barrier.token is not None:
-                outputs.append(BarrierReached(self.peer.director, barrier.token))
-            else:
-                self._answered = self._serving
-                took = now - barrier.started
-                outputs.append(ResyncFinished(self.peer.director, Direction.OUT, barrier.entries, took))
-                outputs += self._status(now)
-        return outputs
-
-    # Digests
-
-    def _round(self, now: Instant) -> list[Output]:
-        """Tell the peer our buckets' digests, if the tables seem to differ."""
-        if self._theirs is None or self._theirs.digest == self._store.top:
-            self._rounds.end()
-            return []
-        rounds = self._rounds.round(self.outflow.room, now, is_quiet=self._is_quiet())
-        return [self.outflow.send(digests) for digests in rounds]
-
-    def _is_quiet(self) -> bool:
-        """Nothing is on its way, either way: what differs now differs by mistake."""
-        waiting = self._store.waiting[self.peer.director]
-        known = self._theirs.missing if self._theirs is not None else 0
-        return not len(waiting) and not self.outflow.window.flights and not known
-
-    def _on_digests(self, message: Digests, now: Instant) -> list[Output]:
-        outputs: list[Output] = []
-        for number in self._rounds.differing(message):
-            outputs += self._tell_holdings(number, now)
-        return outputs
-
-    def _tell_holdings(self, number: int, now: Instant, flags: int = 0) -> list[Output]:
-        holdings = self._rounds.holdings(number, self.outflow.room, now, is_quiet=self._is_quiet())
-        return [self.outflow.send(each, flags) for each in holdings]
-
-    def _on_holdings(self, message: Holdings, now: Instant, *, is_answer: bool) -> list[Output]:
-        """Queue what the peer does not have, know what it has, and say so if it has what we have not."""
-        waiting = self._store.waiting[self.peer.director]
-        has = set(message.items)
-        soon = after(now, ENDS_SOON)
-        for held in self._store.bucket(message.bucket).values():
-            if not message.least <= held.digest <= message.most:
-                continue
-            key = held.key
-            if held.digest in has:
-                has.discard(held.digest)
-                waiting.missing.discard(key)
-            elif key not in waiting.fresh and key not in self.outflow.window and held.expires > soon:
-                waiting.bulk.add(key, now)
-                waiting.missing.add(key)
-        outputs = self.on_changes(now)
-        if has and not is_answer:
-            outputs += self._tell_holdings(message.bucket, now, MessageFlag.ANSWER)
-        return outputs
-
-    # What there is to see
-
-    def view(self, now: Instant) -> PeerView:
-        waiting, window = self.outflow.waiting, self.outflow.window
-        rows = len(self._store)
-        missing = len(waiting.missing) if waiting is not None else rows
-        on_its_way = 0
-        if waiting is not None and missing and window.flights:
-            on_its_way = sum(key in waiting.missing for key in window.keys)
-        oldest = (
-            earliest(waiting.fresh.oldest, waiting.bulk.oldest, window.oldest)
-            if waiting is not None
-            else None
-        )
-        return PeerView(
-            peer=self.peer.director,
-            name=self.peer.name,
-            connected=self.connected,
-            since=self._since,
-            epoch=self.life.theirs,
-            readiness=self.readiness,
-            live=self._theirs.rows if self._theirs is not None else 0,
-            missing=missing,
-            coverage=max(0.0, 1 - missing / rows) if rows else 1.0,
-            missing_here=self._theirs.missing if self._theirs is not None else None,
-            resynced=self._is_resynced,
-            lag=max(0, now - oldest) if oldest is not None else 0,
-            rtt=window.rtt,
-            waiting=len(waiting) if waiting is not None else 0,
-            in_flight=len(window.flights),
-            in_flight_keys=window.key_count,
-            on_its_way=on_its_way,
-            sent_frames=self.outflow.frames,
-            sent_bytes=self.outflow.bytes,
-            received_frames=self.received_frames,
-            received_bytes=self.received_bytes,
-            resent=self.outflow.resent,
-            key_id=self.key_id.hex(),
-            uses_primary_key=self.key_id == self._keys.keyring.primary,
-        )
+        reached = self.resync.barrier(token, now)
+        return reached if waiting.is_empty else [*reached, *self._flush(now)]

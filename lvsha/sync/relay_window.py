@@ -24,6 +24,8 @@ WINDOW_LEAST: Final = 64
 """What waits for the window dies with the sender; what is in the receiver's socket does not."""
 PROBE_LEAST: Final = 50 * MILLISECOND
 PROBE_MOST: Final = 200 * MILLISECOND
+PROBES_SOON: Final = 4
+"""So many before they become rarer: one in five may be lost, and so may its answer."""
 ACK_DELAY: Final = 5 * MILLISECOND
 
 
@@ -198,7 +200,8 @@ class SendWindow:
     def probe(self, now: Instant) -> None:
         """The peer is being asked; ask again later."""
         self.probes += 1
-        self.probe_at = after(now, min(self._patience() << min(self.probes, 4), PROBE_MOST))
+        doubled = min(max(0, self.probes - PROBES_SOON), 4)
+        self.probe_at = after(now, min(self._patience() << doubled, PROBE_MOST))
 
     def _landed(self, sequence: int, flight: Flight) -> Iterator[bytes]:
         for key in flight.keys:

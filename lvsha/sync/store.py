@@ -21,7 +21,7 @@ Source: ``proto/lvsha_relay_v1.md`` sections 6 and 9.
 import heapq
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -30,6 +30,7 @@ from zlib import crc32
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, after
 from lvsha.sync.conn_entry import key_of, normalize, timeout_s, vaddr_of
 from lvsha.sync.key_queue import Waiting
+from lvsha.sync.sweep import SLICE, Sweep
 from lvsha.wire.relay import BUCKETS, Record
 
 DEFAULT_LIMIT: Final = 1_000_000
@@ -130,6 +131,8 @@ class Store:
         self._tombstone_limit = tombstones
         # Rows by the second in which to look at their timers; a longer life moves nothing.
         self._slots: dict[int, list[bytes]] = {}
+        self._withheld: set[bytes] = set()
+        """Keys of rows that are, or were, withheld."""
         self._due: list[int] = []
 
     def __len__(self) -> int:
@@ -209,19 +212,39 @@ class Store:
         """
         taken, given = vaddrs - self.claims, self.claims - vaddrs
         self.claims = vaddrs
+        if taken:
+            for peer, waiting in self.waiting.items():
+                waiting.sweep(self._sweep_of_taken(taken, peer, now))
         released = []
-        if taken and self.waiting:
-            for held in self:
-                if vaddr_of(held.key) in taken and not (held.origin == self.director and held.is_seen):
-                    for waiting in self.waiting.values():
-                        waiting.bulk.add(held.key, now)
-                        waiting.missing.add(held.key)
         if given:
-            for held in self:
-                if held.is_withheld and not self.owns(held):
+            for key in tuple(self._withheld):
+                held = self.get(key)
+                if held is not None and held.is_withheld:
+                    if self.owns(held):
+                        continue
                     held.is_withheld = False
                     released.append(held)
+                self._withheld.discard(key)
         return released
+
+    def _sweep_of_taken(self, taken: frozenset[bytes], peer: int, now: Instant) -> Sweep:
+        def wants(held: Held) -> bool:
+            if held.origin == peer:
+                return False  # it was the peer itself who told us
+            return vaddr_of(held.key) in taken and not (held.origin == self.director and held.is_seen)
+
+        return self.sweep(wants, now, marks=True)
+
+    def sweep(
+        self,
+        wants: Callable[[Held], bool],
+        now: Instant,
+        *,
+        marks: bool = False,
+        misses_rest: bool = False,
+    ) -> Sweep:
+        """A walk over all rows; see ``Sweep``."""
+        return Sweep(self._buckets, wants, now, marks=marks, misses_rest=misses_rest)
 
     def _speak(self, key: bytes, entry: bytes, now: Instant, lifetime: int | None) -> bool:
         expires = _end(entry, lifetime, now)
@@ -275,9 +298,7 @@ class Store:
                 waiting.bulk.add(key, now)
         elif verdict is not Verdict.REASSERTED:
             # What it sends it has.
-            waiting.missing.discard(key)
-            waiting.fresh.discard(key)
-            waiting.bulk.discard(key)
+            waiting.settle(key)
         if verdict is Verdict.INSTALL and record.origin == self.director:
             # Ours, of an earlier life: the others leave it to us to tell the others.
             for other, waiting in self.waiting.items():
@@ -324,15 +345,22 @@ class Store:
         if origin == self.director and held.origin == self.director and held.is_seen:
             # Our own words of an earlier life, while our kernel shows us the row as it is now.
             if entry == held.entry and held.expires <= after(expires, SECOND):
-                held.is_withheld = expires > after(held.expires, SECOND)
+                held.is_withheld = False
+                if expires > after(held.expires, SECOND):
+                    self._withhold(held)
                 self._change(held, entry, generation, origin, expires, now)
                 return Verdict.WITHHELD
             self._reassert(held, generation + 1, now)
             return Verdict.REASSERTED
         self._change(held, entry, generation, origin, expires, now)
-        held.is_seen = False
-        held.is_withheld = is_ours
+        held.is_seen = held.is_withheld = False
+        if is_ours:
+            self._withhold(held)
         return Verdict.WITHHELD if is_ours else Verdict.INSTALL
+
+    def _withhold(self, held: Held) -> None:
+        held.is_withheld = True
+        self._withheld.add(held.key)
 
     def _reassert(self, held: Held, generation: int, now: Instant) -> None:
         """Our kernel knows better than what came: everybody is told."""
@@ -348,11 +376,19 @@ class Store:
         return Instant(self._due[0] * SECOND) if self._due else None
 
     def on_deadline(self, now: Instant) -> list[Held]:
-        """Rows whose life has ended; they are forgotten, and nobody is told."""
+        """Rows whose life has ended; they are forgotten, and nobody is told. A slice: past ``SLICE`` rows the
+        deadline stays as it is."""
         ended: list[Held] = []
-        while self._due and self._due[0] * SECOND <= now:
-            second = heapq.heappop(self._due)
-            for key in self._slots.pop(second):
+        looked = 0
+        while self._due and self._due[0] * SECOND <= now and looked < SLICE:
+            second = self._due[0]
+            keys = self._slots[second]
+            part, keys[-SLICE:] = keys[-SLICE:], []
+            looked += len(part)
+            if not keys:
+                heapq.heappop(self._due)
+                del self._slots[second]
+            for key in part:
                 held = self.get(key)
                 if held is None or held.slot != second:
                     continue
@@ -399,6 +435,7 @@ class Store:
     def _remove(self, held: Held) -> None:
         number = crc32(held.key) % BUCKETS
         del self._buckets[number][held.key]
+        self._withheld.discard(held.key)
         self._count -= 1
         self.bucket_digests[number] = (self.bucket_digests[number] - held.digest) & _MASK64
         self.top = (self.top - held.digest) & _MASK64

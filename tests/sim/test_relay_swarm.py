@@ -8,6 +8,7 @@ import pytest
 from lvsha.core.errors import DropReason
 from lvsha.sim.relay_swarm import RelayLife, live
 from lvsha.sync.relay_peer import PeerSession
+from lvsha.sync.relay_resync import Resync
 from lvsha.sync.relay_window import SendWindow
 from lvsha.sync.store import Store
 
@@ -43,7 +44,7 @@ def _nothing(*_: object, **__: object) -> Any:
     ("owner", "name", "broken"),
     [
         (SendWindow, "lose", _nothing),
-        (PeerSession, "_serve", _nothing),
+        (Resync, "_serve", _nothing),
         (PeerSession, "_hello", _nothing),
         (Store, "_reassert", _nothing),
     ],

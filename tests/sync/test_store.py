@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.sync.conn_entry import key_of, normalize, vaddr_of
 from lvsha.sync.key_queue import KeyQueue, Waiting
+from lvsha.sync.relay_cargo import load
 from lvsha.sync.relay_settings import director_id
 from lvsha.sync.store import TOMBSTONE_LIFETIME, Store, Verdict
 from lvsha.wire.relay import Record
@@ -112,15 +113,17 @@ def test_what_our_kernel_spoke_of_is_not_given_to_it_while_the_address_is_ours()
     assert store.claim(frozenset(), NOW) == []
 
 
-def test_rows_of_an_address_that_becomes_ours_go_to_everybody() -> None:
+def test_rows_of_an_address_that_becomes_ours_go_to_everybody_but_who_told_us() -> None:
     store = store_with(peers=(THEM, THIRD))
     told(store, TERM, THEM)
     assert not len(store.waiting[THIRD])
 
     store.claim(frozenset({VADDR}), NOW)
 
-    assert KEY in store.waiting[THIRD].bulk
-    assert store.waiting[THIRD].missing == {KEY}
+    for peer, keys in ((THIRD, [KEY]), (THEM, [])):
+        cargo = load(store, store.waiting[peer], 1_000, NOW)
+        assert cargo.keys == keys
+        assert store.waiting[peer].missing == set(keys)
 
 
 def test_a_director_that_returns_takes_its_rows_and_tells_the_others() -> None:
