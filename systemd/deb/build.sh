@@ -20,26 +20,30 @@ mkdir -p "$dist" "$tree/DEBIAN"
 "$python" -m hatchling build -t wheel -t sdist -d "$(realpath "$dist")" >build/deb/hatchling.log
 
 version=$("$python" -c 'import lvsha; print(lvsha.__version__)')
-wheel=$dist/lvsha-$version-py3-none-any.whl
+wheel=$(echo "$dist/lvsha-$version"-py3-none-linux_*.whl)
 minor=$("$python" -c 'import sys; print(sys.version_info.minor)')
 
-# The program: packages beside it, and two scripts that look nowhere else.
-lib=$tree/opt/lvsha/lib
+# The program: a Python environment of its own, with nothing in it of this machine's. Whatever
+# is executed as a program of its own (vrrpd, probe workers, the lab) finds what its parent found.
+mkdir -p "$tree/opt/lvsha/bin" "$tree/usr/bin" "$tree/usr/sbin"
+ln -s "/usr/bin/python3.$minor" "$tree/opt/lvsha/bin/python3"
+printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >"$tree/opt/lvsha/pyvenv.cfg"
+lib=$tree/opt/lvsha/lib/python3.$minor/site-packages
 pip install --target "$lib" --no-compile --only-binary :all: --require-hashes --no-deps -r requirements.lock
 rm -rf "${lib:?}/bin"
 pip install --target "$lib" --no-compile --no-deps --no-index "$wheel"
 rm -rf "${lib:?}/bin"
-mkdir -p "$tree/opt/lvsha/bin" "$tree/usr/bin" "$tree/usr/sbin"
 script() {
-    printf '#!/usr/bin/python3 -Es\nimport sys\n\nsys.path.insert(0, "/opt/lvsha/lib")\n%s\n' "$2" >"$tree/opt/lvsha/bin/$1"
+    printf '#!/opt/lvsha/bin/python3 -Es\nimport sys\n\n%s\n' "$2" >"$tree/opt/lvsha/bin/$1"
     chmod 755 "$tree/opt/lvsha/bin/$1"
 }
 script lvsha 'from lvsha.cli.main import main
 
 sys.exit(main())'
-script lvsha-ipvsadm 'from lvsha.cli.ipvsadm import script
+script lvsha-ipvsadm.py 'from lvsha.cli.ipvsadm import script
 
 script()'
+install -m 755 build/native/lvsha-ipvsadm "$tree/opt/lvsha/bin"
 ln -s ../../opt/lvsha/bin/lvsha "$tree/usr/bin/lvsha"
 ln -s ../../opt/lvsha/bin/lvsha-ipvsadm "$tree/usr/sbin/lvsha-ipvsadm"
 
