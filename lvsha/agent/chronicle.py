@@ -13,6 +13,7 @@ from lvsha.core.machine import Event
 from lvsha.director.cause import Cause
 from lvsha.director.director import Director
 from lvsha.director.history import KEEP, Change, History, change_of_json
+from lvsha.io.slices import Slices
 
 _FILE_MAX = 8 << 20
 """Bytes; then the file is kept as ``.1`` and begun anew."""
@@ -28,6 +29,8 @@ class Chronicle:
     def __init__(self, journal: Journal, path: Path) -> None:
         self.history = History()
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self.count = 0
+        """Changes of this life."""
         self._journal = journal
         self._path = path
         self._file: TextIO | None = None
@@ -36,8 +39,15 @@ class Chronicle:
 
     # Inputs: as of ``History``
 
-    def on_weights(self, director: Director, now: Instant, *, adopted: bool = False) -> None:
-        self._tell(self.history.on_weights(director, now, at=_wall(), adopted=adopted))
+    async def on_weights(
+        self, director: Director, now: Instant, work: Slices, *, adopted: bool = False
+    ) -> None:
+        """Told in slices: there may be one for each of ten thousand realservers."""
+        place = -1
+        for place, change in enumerate(self.history.on_weights(director, now, at=_wall(), adopted=adopted)):
+            self._tell_one(change, is_logged=place < _LINES_AT_ONCE)
+            await work.pause()
+        self._told(place + 1)
 
     def on_drift(self, events: Sequence[Event]) -> None:
         self._tell(self.history.on_drift(events, at=_wall()))
@@ -61,23 +71,31 @@ class Chronicle:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for place, change in enumerate(changes):
-            row = change.as_json()
-            self._write(row)
-            for listener in self.listeners:
-                listener(row)
-            if place < _LINES_AT_ONCE:
-                self._journal.write(
-                    f"change.{change.what}",
-                    id=change.number,
-                    subject=change.subject,
-                    before=change.before,
-                    after=change.after,
-                    cause=change.causes[0].kind,
-                    why="; ".join(cause.text for cause in change.causes),
-                )
-        if len(changes) > _LINES_AT_ONCE:
-            self._journal.write("change.not_told", more=len(changes) - _LINES_AT_ONCE)
-        if changes and self._file is not None:
+            self._tell_one(change, is_logged=place < _LINES_AT_ONCE)
+        self._told(len(changes))
+
+    def _tell_one(self, change: Change, *, is_logged: bool) -> None:
+        self.count += 1
+        row = change.as_json()
+        self._write(row)
+        for listener in self.listeners:
+            listener(row)
+        if is_logged:
+            self._journal.write(
+                f"change.{change.what}",
+                id=change.number,
+                subject=change.subject,
+                before=change.before,
+                after=change.after,
+                cause=change.causes[0].kind,
+                why="; ".join(cause.text for cause in change.causes),
+            )
+
+    def _told(self, count: int) -> None:
+        """So many of one moment."""
+        if count > _LINES_AT_ONCE:
+            self._journal.write("change.not_told", more=count - _LINES_AT_ONCE)
+        if count and self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.flush()
 

@@ -95,7 +95,7 @@ class KernelTable:
         self._wanted.clear()
         table, desired = self.table, director.desired()
         adopted = bool(desired.keys() & table.keys())
-        directord.chronicle.on_weights(director, monotonic(), adopted=adopted)
+        await directord.chronicle.on_weights(director, monotonic(), work, adopted=adopted)
         await work.pause()
         operations: list[Operation] = []
         parts = plan_in_parts(

@@ -253,10 +253,14 @@ class Director:
 
     # Within
 
-    def _members(self) -> Iterator[tuple[ServiceSettings, RealServerSettings]]:
+    def _members(
+        self, services: Collection[str] | None = None
+    ) -> Iterator[tuple[ServiceSettings, RealServerSettings]]:
+        """``services``: of these alone."""
         for service in self.settings.services:
-            for realserver in service.realservers:
-                yield service, realserver
+            if services is None or service.name in services:
+                for realserver in service.realservers:
+                    yield service, realserver
 
     def _take(
         self, now: Instant, found: Table, *, ended: Mapping[Place, Phase] | None = None
@@ -294,9 +298,7 @@ class Director:
                         del self._followers[check_id]
                         freed[check] = self._ids.pop(check)
         adopted: dict[str, bool] = {}
-        for service, realserver in self._members():
-            if service.name not in changed:
-                continue
+        for service, realserver in self._members(changed):
             follower = (service.name, realserver.name)
             if len(realserver.checks) > 1:
                 self._several[follower] = realserver

@@ -7,7 +7,7 @@ came before a picture is the cause.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -140,7 +140,8 @@ def role_cause(event: Mapping[str, Any]) -> Cause:
 
 
 class History:
-    """The last ``KEEP`` changes. Each input returns the new ones."""
+    """The last ``KEEP`` changes. Each input returns the new ones; ``on_weights`` one by one, as there may be
+    ten thousand: take them all."""
 
     def __init__(self, *, keep: int = KEEP) -> None:
         self._changes: deque[Change] = deque(maxlen=keep)
@@ -161,13 +162,12 @@ class History:
 
     def on_weights(
         self, director: Director, now: Instant, *, at: float, adopted: bool = False
-    ) -> list[Change]:
+    ) -> Iterator[Change]:
         """The weights are to be brought to the kernel now; ``adopted``: at the start, some were there."""
         views, services = director.views(), {each.name: each for each in director.settings.services}
         before, self._views = self._views, views
         reloaded = self._generation != director.generation
         self._generation = director.generation
-        changes: list[Change] = []
         if before is None:
             start = (
                 Cause(kind=CauseKind.ADOPTED, text="directord started and found the kernel's table in use")
@@ -175,26 +175,23 @@ class History:
                 else Cause(kind=CauseKind.START, text="directord started")
             )
             for service in services.values():
-                changes.append(self._service(service, None, "in force", (start, _config(director)), at))
-            return changes
+                yield self._service(service, None, "in force", (start, _config(director)), at)
+            return
         for name, view in views.items():
             former = before.get(name)
             if view is former:
                 continue
             service = services[name]
             if former is None:
-                changes.append(self._service(service, None, "in force", (_config(director),), at))
+                yield self._service(service, None, "in force", (_config(director),), at)
             else:
                 causes = (_config(director),) if reloaded else ()
-                changes += self._weights(director, service, former, view, now, causes, at)
+                yield from self._weights(director, service, former, view, now, causes, at)
         for name in before.keys() - views.keys():
             subject = f"service {name}"
-            changes.append(
-                self._add(
-                    ChangeKind.SERVICE, subject, "in force", None, (_config(director),), at, service=name
-                )
+            yield self._add(
+                ChangeKind.SERVICE, subject, "in force", None, (_config(director),), at, service=name
             )
-        return changes
 
     def _weights(
         self,
@@ -205,8 +202,7 @@ class History:
         now: Instant,
         causes: tuple[Cause, ...],
         at: float,
-    ) -> list[Change]:
-        changes = []
+    ) -> Iterator[Change]:
         realservers = {each.name: each for each in service.realservers}
         for name in dict.fromkeys((*after.weights, *before.weights)):
             old, new = before.weights.get(name), after.weights.get(name)
@@ -221,29 +217,24 @@ class History:
             if name not in before.weights:
                 why = (Cause(kind=CauseKind.CONFIG, text="was added to the configuration"), *why)
             subject = f"{name} in {service.name}"
-            changes.append(
-                self._add(
-                    ChangeKind.WEIGHT,
-                    subject,
-                    old,
-                    new,
-                    (*why, *causes),
-                    at,
-                    service=service.name,
-                    realserver=name,
-                )
+            yield self._add(
+                ChangeKind.WEIGHT,
+                subject,
+                old,
+                new,
+                (*why, *causes),
+                at,
+                service=service.name,
+                realserver=name,
             )
         if before.sorry_active is not after.sorry_active and service.sorry is not None:
             weight = service.sorry.weight
             subject = f"{SORRY} {service.sorry} of {service.name}"
             old, new = (None, weight) if after.sorry_active else (weight, None)
             why = sorry_causes(after, service)
-            changes.append(
-                self._add(
-                    ChangeKind.WEIGHT, subject, old, new, why, at, service=service.name, realserver=SORRY
-                )
+            yield self._add(
+                ChangeKind.WEIGHT, subject, old, new, why, at, service=service.name, realserver=SORRY
             )
-        return changes
 
     def on_drift(self, events: Sequence[Event], *, at: float) -> list[Change]:
         """Somebody else changed the kernel's table; it is put back at once."""
