@@ -20,9 +20,11 @@ from typing import Any
 
 from lvsha.agent.injection import Injection
 from lvsha.agent.journal import Journal
+from lvsha.agent.kernel_ear import KernelEar
+from lvsha.agent.peer_line import Datagram, PeerLine
 from lvsha.agent.relay_status import coverage_status, describe
 from lvsha.agent.seeding import seed
-from lvsha.core.errors import ConfigErrors, KernelError
+from lvsha.core.errors import ConfigErrors
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, earliest, to_seconds
 from lvsha.core.machine import Event, Output
 from lvsha.director.gate import Gate, GateClosed, GateOpened
@@ -31,8 +33,6 @@ from lvsha.io.private_link import PRIVATE_INTERFACE
 from lvsha.io.reactor import monotonic
 from lvsha.io.realtime import run_ahead
 from lvsha.io.relay_keys import read_keyring
-from lvsha.io.relay_socket import RelaySocket
-from lvsha.io.sync_capture import SyncCapture
 from lvsha.ipvs.model import ServiceKey, Table
 from lvsha.sync.conn_entry import vaddr_of
 from lvsha.sync.mirror import Mirror
@@ -66,8 +66,8 @@ _BUSY_NUDGE = 10 * MILLISECOND
 _GARBAGE = 50_000
 """Objects made before the collector looks for garbage: rows are no garbage, and looking at those of a resync
 again and again took a fifth of its time."""
-_READS_AT_ONCE = 8
-"""Batches of captured messages between two looks at everything else."""
+_LOOK_LEAST = 20 * MILLISECOND
+"""Between two looks of the gate at the peers."""
 
 Status = dict[str, Any]
 
@@ -120,11 +120,11 @@ class ConnectionSync:
         keyring = read_keyring(self.settings.key_file)
         self.relay = Relay(self.settings, self.store, keyring, epoch=secrets.randbits(64) or 1)
         self._peers = {peer.director: peer for peer in self.settings.peers}
-        self._socket = RelaySocket(self.settings.address, self.settings.port)
+        self._line = PeerLine(self.settings.address, self.settings.port, journal, take=self._on_datagrams)
+        self._ear = KernelEar(self._port, self.mirror, journal, heard=self._on_news)
         self.gate = Gate(target=self.settings.coverage_target, patience=self.settings.gate_deadline)
         self._barriers: dict[tuple[int, int], asyncio.Future[None]] = {}
         self._next_token = 1
-        self._capture: SyncCapture | None = None
         self._injection = Injection(
             self.installer,
             journal,
@@ -141,20 +141,18 @@ class ConnectionSync:
         self._marks: frozenset[int] = frozenset()
         self._is_master = False
         self._news_at = Instant(0)
-        self._capture_complaint = ""
+        self._looked = Instant(0)
         self._wants_reading = False
-        self._send_errors: dict[int, int] = {}
 
     # Life
 
     async def run(self) -> None:
         """For ever; the daemons run already, and the services are in the kernel."""
-        loop = asyncio.get_running_loop()
         run_ahead()
         gc.set_threshold(_GARBAGE, 10, 10)
-        self._open_capture()
+        self._ear.open(retry_s=_WATCH_S)
         self.store.is_complete = False
-        loop.add_reader(self._socket.fileno(), self._on_socket)
+        self._line.open()
         self._perform(self.gate.start(monotonic(), peers=len(self._peers)))
         self._perform(self.relay.start(monotonic()))
         tasks = [
@@ -167,9 +165,8 @@ class ConnectionSync:
         finally:
             for task in tasks:
                 task.cancel()
-            loop.remove_reader(self._socket.fileno())
-            self._close_capture()
-            self._socket.close()
+            self._line.close()
+            self._ear.close()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -225,7 +222,7 @@ class ConnectionSync:
 
     def read_kernel(self) -> None:
         """Take what our kernel has sent up to now."""
-        self._on_capture()
+        self._ear.read_all()
 
     def barrier(self, peer: int) -> "asyncio.Future[None]":
         """Done once all that waits for this peer now is in its kernel; never, if the peer gets lost."""
@@ -242,42 +239,9 @@ class ConnectionSync:
 
     # The kernel speaks
 
-    def _open_capture(self) -> bool:
-        try:
-            self._capture = SyncCapture(PRIVATE_INTERFACE, port=self._port)
-        except KernelError as error:
-            if str(error) != self._capture_complaint:
-                self._capture_complaint = str(error)
-                self._journal.write("sync.capture_failed", error=str(error), retry_s=_WATCH_S)
-            return False
-        self._capture_complaint = ""
-        asyncio.get_running_loop().add_reader(self._capture.fileno(), self._on_capture)
-        return True
-
-    def _close_capture(self) -> None:
-        if self._capture is not None:
-            asyncio.get_running_loop().remove_reader(self._capture.fileno())
-            self._capture.close()
-            self._capture = None
-
-    def _on_capture(self) -> None:
-        now = monotonic()
-        news = 0
-        for _ in range(_READS_AT_ONCE):
-            if self._capture is None:
-                break
-            try:
-                messages = self._capture.receive()
-            except KernelError:
-                self._close_capture()  # the interface went; the watch makes it anew
-                break
-            for message in messages:
-                news += self.mirror.hear(message, now)
-            if not messages:
-                break
-        if news:
-            self._news_at = now
-            self._perform(self.relay.on_changes(now))
+    def _on_news(self) -> None:
+        self._news_at = now = monotonic()
+        self._perform(self.relay.on_changes(now))
 
     async def _seed(self) -> None:
         """Read the kernel's table: what was there before we were."""
@@ -286,10 +250,10 @@ class ConnectionSync:
 
     # The peers speak
 
-    def _on_socket(self) -> None:
+    def _on_datagrams(self, datagrams: Sequence[Datagram]) -> None:
         now = monotonic()
         outputs: list[Output] = []
-        for data, source in self._socket.receive():
+        for data, source in datagrams:
             outputs += self.relay.receive(data, source, now)
         self._perform(outputs)
 
@@ -332,11 +296,7 @@ class ConnectionSync:
         peer = self._peers.get(director)
         if peer is None:
             return  # left the configuration a moment ago
-        code = self._socket.send(peer.address, peer.port, frames)
-        if code != self._send_errors.get(director, 0):
-            self._send_errors[director] = code
-            if code:
-                self._journal.write("relay.send_failed", peer=peer.name, errno=code)
+        code = self._line.send(peer, frames)
         if code:
             self._perform(self.relay.on_send_failed(director, code, now))
 
@@ -356,10 +316,12 @@ class ConnectionSync:
         now = monotonic()
         deadline = self.relay.deadline
         self._perform(self.relay.on_deadline(now) if deadline is not None and deadline <= now else [])
-        self._look_at_peers(now)
+        if now - self._looked >= _LOOK_LEAST:
+            self._look_at_peers(now)
 
     def _look_at_peers(self, now: Instant) -> None:
-        """Let the gate see them: at every timer, so a few times a second."""
+        """Let the gate see them: at timers, so a few times a second."""
+        self._looked = now
         views = self.relay.peers(now)
         self._perform(self.gate.on_peers(views, now, is_master=self._is_master))
         self._perform(self.gate.on_deadline(now))
@@ -402,14 +364,10 @@ class ConnectionSync:
         elif gained and not first:
             addresses = {key.address.packed for key, _ in gained if key.address is not None}
             by_mark = any(key.fwmark for key, _ in gained)
-            rows = [
-                held
-                for held in self.store
-                if not self.store.owns(held) and (by_mark or vaddr_of(held.key) in addresses)
-            ]
-            if rows:
-                self._journal.write("sync.installing_again", rows=len(rows), reason="services changed")
-                self._install_again(rows, now)
+            if len(self.store):
+                self._journal.write("sync.installing_again", among=len(self.store), reason="services changed")
+                self.installer.again_all(lambda held: by_mark or vaddr_of(held.key) in addresses, now)
+                self._injection.wake()
         readiness = Readiness(0)
         if complete:
             readiness |= Readiness.SERVICES
@@ -426,11 +384,12 @@ class ConnectionSync:
         return len(self.store)
 
     def _install_everything(self, now: Instant) -> None:
-        self._install_again(self.store, now)
+        self.installer.again_all(lambda _: True, now)
+        self._injection.wake()
 
     def _tell_readiness(self) -> None:
         readiness = self._readiness | Readiness.TALKS
-        if self.installer.is_ready and self._capture is not None:
+        if self.installer.is_ready and self._ear.is_open:
             readiness |= Readiness.INJECTS
         if self._is_master:
             readiness |= Readiness.MASTER
@@ -443,11 +402,11 @@ class ConnectionSync:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_S)
-            if self._capture is None:
+            if not self._ear.is_open:
                 self._injection.reopen()
-                if self._open_capture():
+                if self._ear.open(retry_s=_WATCH_S):
                     await self._seed()
-            elif lost := self._capture.take_lost():
+            elif lost := self._ear.take_lost():
                 self._journal.write("sync.capture_lost", datagrams=lost, action="reading the table")
                 self._wants_reading = True
             if self._wants_reading:
@@ -467,7 +426,7 @@ class ConnectionSync:
             "installed": self.installer.installed,
             "waiting_to_install": len(self.installer),
             "dropped": self._injection.dropped,
-            "capture_lost": self._capture.lost if self._capture is not None else 0,
+            "capture_lost": self._ear.lost,
             "gate": {"open": self.gate.is_open, "reason": self.gate.reason},
             **coverage_status(self.relay, names, monotonic()),
         }

@@ -64,6 +64,8 @@ class Injection:
                 while (batch := self._installer.next_batch()) is not None:
                     await self._install(batch)
                     self._on_installed(batch.tokens)
+                    if not batch.messages:
+                        await asyncio.sleep(0)  # a walk that met nothing yet: it must not hold others up
                 self.is_idle = True
         finally:
             self.reopen()

@@ -21,8 +21,8 @@ from lvsha.core.errors import KernelError
 
 BUFFER = 4 << 20
 """256 frames of each of a few peers; a full frame takes about 2,300 bytes of it."""
-BATCH = 256
-"""Datagrams given at one call, so that nothing else starves."""
+BATCH = 64
+"""Datagrams given at one call, about; what else there is stays in the kernel's buffer."""
 LARGEST = 65_535
 SEGMENTS_MOST = 48
 """Frames given to the kernel at once; it takes 64."""
@@ -136,7 +136,7 @@ class RelaySocket:
         received: list[tuple[bytes, tuple[Address, int]]] = []
         receive, buffer = self._socket.recvmsg_into, self._buffer
         room = socket.CMSG_SPACE(_GRO.size)
-        for _ in range(BATCH):
+        while len(received) < BATCH:
             try:
                 size, ancillary, _, source = receive([buffer], room)
             except BlockingIOError:

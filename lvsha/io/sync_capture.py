@@ -51,8 +51,8 @@ class SyncCapture:
     def close(self) -> None:
         self._socket.close()
 
-    def receive(self) -> list[bytes]:
-        """Sync messages that wait, at most a few hundred at once.
+    def receive(self, most: int = _BATCH) -> list[bytes]:
+        """Sync messages that wait; of at most so many packets.
 
         Raises:
             KernelError: the interface is gone or down.
@@ -60,7 +60,7 @@ class SyncCapture:
         messages: list[bytes] = []
         receive, buffer, port, ours = self._socket.recvfrom_into, self._buffer, self._port, self._ours
         try:
-            for _ in range(_BATCH):
+            for _ in range(most):
                 size, address = receive(buffer)
                 header = (buffer[0] & 0x0F) * 4
                 if (

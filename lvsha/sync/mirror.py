@@ -75,6 +75,8 @@ class Mirror:
         """Nanoseconds; ``sync_refresh_period`` in force."""
         self.heard = 0
         """Entries announced by our kernel, nudges not counted."""
+        self.taken = 0
+        """The same, nudges counted: how much work there was."""
         self.passed_on = 0
         """Of these, how many were news."""
         self.refused = 0
@@ -84,6 +86,7 @@ class Mirror:
         """Take one captured message; how many of its entries are news for the peers."""
         store, news = self._store, 0
         for entry in entries_of(message):
+            self.taken += 1
             if is_nudge(entry):
                 continue
             self.heard += 1

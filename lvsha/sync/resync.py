@@ -16,7 +16,7 @@ have not been reported as installed.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from lvsha.core.instant import SECOND, Instant
 from lvsha.sync.conn_entry import with_timeout
 from lvsha.sync.relay_outputs import Install
 from lvsha.sync.store import Held, Store
+from lvsha.sync.sweep import SLICE, Sweep
 from lvsha.wire.ipvs_sync.names import ConnFlag, Protocol, TcpState
 from lvsha.wire.ipvs_sync.v1 import HEADER_SIZE, INET_SIZE, MAX_ENTRIES, assemble
 
@@ -79,6 +80,8 @@ class Installer:
         self._store = store
         self._syncid = syncid
         self._queue: deque[tuple[Install, Token | None]] = deque()
+        self._sweep: Sweep | None = None
+        """Rows that go in once more, when nothing else waits."""
         self.maxlen = MAXLEN
         """What the backup daemon that runs takes; a longer message would be dropped silently."""
         self.is_ready = False
@@ -88,7 +91,7 @@ class Installer:
         """Our own kernel knew better."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + (self._sweep.left if self._sweep is not None else 0)
 
     def add(self, peer: int, token: int, entries: Sequence[Install]) -> None:
         """Entries of a peer, to be answered for with ``token``."""
@@ -111,9 +114,17 @@ class Installer:
             self._queue.append((install, None))
         return len(self._queue) - before
 
+    def again_all(self, wants: Callable[[Held], bool], now: Instant) -> None:
+        """The same with all rows that are wanted, a few at a time. One under way becomes one over all."""
+        is_first, owns = self._sweep is None, self._store.owns
+        self._sweep = self._store.sweep(lambda held: not owns(held) and (not is_first or wants(held)), now)
+
     def next_batch(self) -> Batch | None:
-        """The next entries and whom to tell; None while there are none, or none may go in."""
-        if not self.is_ready or not self._queue:
+        """The next entries and whom to tell; None while there are none, or none may go in.
+
+        One without messages says that there may be more.
+        """
+        if not self.is_ready or (not self._queue and self._sweep is None):
             return None
         tokens: list[Token] = []
         encoded: list[bytes] = []
@@ -128,9 +139,23 @@ class Installer:
                 self.skipped += 1
                 continue
             encoded.append(deletion(install.entry) if install.deleted else install.entry)
+        encoded += self._swept(BATCH_ENTRIES - len(encoded))
         self.installed += len(encoded)
         messages = tuple(pack(self._syncid, encoded, maxlen=self.maxlen))
         return Batch(messages=messages, tokens=tuple(tokens), entries=len(encoded))
+
+    def _swept(self, most: int) -> list[bytes]:
+        """The next rows of the walk, with what was left of them when it began: it takes a few seconds."""
+        encoded: list[bytes] = []
+        sweep = self._sweep
+        if sweep is None:
+            return encoded
+        sweep.budget = SLICE
+        while len(encoded) < most and (held := sweep.take()) is not None:
+            encoded.append(with_timeout(held.entry, max(1, (held.expires - sweep.began) // SECOND)))
+        if sweep.is_over:
+            self._sweep = None
+        return encoded
 
 
 _NOTHING: Final = Install(key=b"", entry=b"", lifetime=0, deleted=False)

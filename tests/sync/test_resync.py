@@ -152,3 +152,25 @@ def test_what_is_ours_does_not_go_in_once_more() -> None:
     store.claim(frozenset({bytes((10, 0, 0, 10))}), NOW)
 
     assert installer.again(store, NOW) == 0
+
+
+def test_a_whole_table_goes_in_once_more_a_slice_at_a_time() -> None:
+    """What comes meanwhile goes first, and what is ours is looked at but not given."""
+    installer, store = ready()
+    rows = 3 * BATCH_ENTRIES
+    for number in range(rows):
+        store.accept(Record(1 << 32, PEER, 900_000, entry(number)), NOW, peer=PEER)
+    store.observe(entry(rows), NOW)
+
+    installer.again_all(lambda held: True, NOW)
+    assert len(installer) == rows + 1
+    installer.add(PEER, 7, (install(rows + 1),))
+    lots = []
+    while (batch := installer.next_batch()) is not None:
+        lots.append(conns(batch))
+        assert (7 in {number for _, number in batch.tokens}) == (len(lots) == 1)
+
+    assert lots[0][0].cport == rows + 1
+    assert max(map(len, lots)) <= BATCH_ENTRIES
+    assert sorted(conn.cport for lot in lots for conn in lot) == [*range(rows), rows + 1]
+    assert len(installer) == 0
