@@ -386,6 +386,30 @@ class Maker:
         return (*steps, Step(("-L", "--daemon")))
 
 
+def plain_lists(count: int, seed: int) -> Iterator[Sequence]:
+    """So many tables of lines that are nearly all good, each listed."""
+    dice = random.Random(seed)
+    for _ in range(count):
+        lines: list[str] = []
+        rare = dice.choice(("", "", "", "-p 7 -M 64", "-b flag-1", "-p 9 --pe sip"))
+        for option, name, *six in dice.sample(SERVICES, 5):
+            service = " ".join((option, name, *six))
+            more = [
+                rare or dice.choice(("", "-p 50")),
+                "-o" if option == "-u" and dice.random() < 0.5 else "",
+            ]
+            if name.endswith(":0") and not more[0]:
+                more[0] = "-p"
+            lines.append(f"-A {service} -s {dice.choice(SCHEDULERS)} {' '.join(more)}")
+            rare = ""
+            for server in dice.sample(SERVERS, 6):
+                # Only tunnels lead to another family.
+                same = option != "-f" and ("::" in name) == ("::" in server)
+                method = dice.choice("gim") if same else "i"
+                lines.append(f"-a {service} -r {server} -{method} -w {dice.choice((0, 1, 2147483647))}")
+        yield Step(("-R",), "\n".join(lines)), Step(("-Ln",))
+
+
 def sequences(count: int, seed: int) -> Iterator[Sequence]:
     """So many out of a seed."""
     maker = Maker(seed)

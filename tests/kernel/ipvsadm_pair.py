@@ -39,6 +39,9 @@ LINKS = (
 )
 STEP_LIMIT_S = 20
 PAIRS = "option pairs"
+PLAIN_LISTS = (("-Ln",), ("-ln",), ("-L", "-n"), ("--list", "--numeric"))
+INSTALLED = Path(sys.executable).with_name("lvsha-ipvsadm")
+"""Answers those itself (``native/lvsha-ipvsadm.c``) and leaves the rest to Python."""
 PLACE = re.compile(r" \(line \d+: .*\)$", re.MULTILINE)
 
 
@@ -111,7 +114,7 @@ class Pair:
     """Both programs. Leave it by ``close``."""
 
     def __init__(self, program: list[str] | None = None) -> None:
-        """``program``: ours as a process; else inside this one."""
+        """``program``: ours as a process; else inside this one, but for the plain lists."""
         self._program = program
         self._folder = Path(mkdtemp())
         self._names = ("theirs", "ours")
@@ -140,7 +143,7 @@ class Pair:
                 with theirs.entered():
                     expected = self._spawn(["/usr/sbin/ipvsadm"], step)
                 with ours.entered():
-                    actual = self._spawn(self._program, step) if self._program else _inside(step)
+                    actual = self._ours(step)
                 for what, one, other in _compared(step, expected, actual):
                     if one != other:
                         return Difference(sequence, number, what, one, other)
@@ -151,6 +154,11 @@ class Pair:
             for each in self._tables:
                 each.reset()
         return None
+
+    def _ours(self, step: Step) -> Outcome:
+        if self._program:
+            return self._spawn(self._program, step)
+        return self._spawn([str(INSTALLED)], step) if step.argv in PLAIN_LISTS else _inside(step)
 
     def _spawn(self, program: list[str], step: Step) -> Outcome:
         files = [self._folder / name for name in ("in", "out", "err")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kernel.ipvsadm_commands import MAN_PAGE, PAIRS_TABLE, option_pairs, sequences
+from tests.kernel.ipvsadm_commands import MAN_PAGE, PAIRS_TABLE, option_pairs, plain_lists, sequences
 from tests.kernel.ipvsadm_pair import Pair, compare
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
@@ -28,6 +28,13 @@ def test_examples_of_the_man_page(pair: Pair) -> None:
 
 def test_sequences(pair: Pair) -> None:
     _, found = compare(pair, sequences(120, seed=2026), at_most=3)
+
+    assert not found, "\n".join(map(str, found))
+
+
+def test_plain_lists(pair: Pair) -> None:
+    """By the program that starts without Python."""
+    _, found = compare(pair, plain_lists(16, seed=63), at_most=3)
 
     assert not found, "\n".join(map(str, found))
 
