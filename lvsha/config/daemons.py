@@ -14,8 +14,9 @@ from lvsha.config.settings import (
     LogLevel,
     OnStop,
 )
+from lvsha.config.tables.values import duration_text
 from lvsha.core.addr import Address
-from lvsha.core.instant import MILLISECOND
+from lvsha.core.instant import MILLISECOND, SECOND
 from lvsha.ipvs.model import (
     Timeouts,
 )
@@ -234,6 +235,13 @@ class Daemons:
             self._findings.error(
                 ("agent", "drift_interval"), "shorter than 50 ms", '"500ms" repairs within 1 s'
             )
+        timeout = agent.watchdog_timeout
+        if timeout % SECOND or not 5 * SECOND <= timeout <= 3600 * SECOND:
+            self._findings.error(
+                ("agent", "watchdog_timeout"),
+                f"{duration_text(timeout)} is not a number of whole seconds from 5 s to an hour",
+                "a vrrpd that died is back within 5 s",
+            )
         return AgentSettings(
             log_format=LogFormat(agent.log_format),
             log_level=LogLevel(agent.log_level),
@@ -241,6 +249,8 @@ class Daemons:
             state_dir=agent.state_dir,
             on_stop=OnStop(agent.on_stop),
             record_file=agent.record_file,
+            watchdog=agent.watchdog,
+            watchdog_timeout=timeout,
             maintenance_dir=agent.maintenance_dir,
             exclusive=agent.exclusive,
             check_workers=agent.check_workers,

@@ -70,7 +70,9 @@ class Change:
 _IDENTITY = frozenset({"interface", "vrid"})
 _SINGLE_TABLES = ("sync", "ipvs", "agent", "api")
 _LIVE_IN_SYNC = frozenset({"nudge_interval", "reset_grace", "relay"})
-_AT_RESTART = frozenset({"run_dir", "state_dir", "record_file", "check_workers"})
+_AT_RESTART = frozenset(
+    {"run_dir", "state_dir", "record_file", "check_workers", "watchdog", "watchdog_timeout"}
+)
 _API_AT_RESTART = frozenset({"group", "listen", "certificate", "key", "client_ca", "rate"})
 _CHECK_KEYS = ("check", "checks", "checks_needed")
 _ABSENT = object()

@@ -15,7 +15,7 @@ from lvsha.checker.pool import PoolSettings
 from lvsha.checker.settings import CheckSettings
 from lvsha.config.alerts import AlertSettings
 from lvsha.core.addr import Address
-from lvsha.core.instant import MILLISECOND
+from lvsha.core.instant import MILLISECOND, SECOND
 from lvsha.ipvs.model import Destination, Service, Timeouts
 from lvsha.sync.settings import SyncSettings
 from lvsha.vrrp.settings import RouterSettings
@@ -70,6 +70,9 @@ class AgentSettings:
     on_stop: OnStop = OnStop.REMOVE
     record_file: str | None = None
     """Where vrrpd writes every input of its virtual routers; None: nowhere."""
+    watchdog: str | None = None
+    """The device that restarts the machine without vrrpd; None: none does."""
+    watchdog_timeout: int = 15 * SECOND
     maintenance_dir: str | None = None
     """Files in it put the realservers of their names into maintenance; None: there is none."""
     exclusive: bool = False

@@ -17,7 +17,7 @@ from lvsha.config.alerts import AlertSettings, masked_url
 from lvsha.config.checks import OPTION_KEYS
 from lvsha.config.schema import SECRET_KEYS
 from lvsha.config.services import FALLBACK, HASH_PORT, METHODS, PROTOCOLS, TUNNEL_FLAGS, TUNNEL_TYPES
-from lvsha.config.settings import ApiSettings, RealServerSettings, ServiceSettings, Settings
+from lvsha.config.settings import AgentSettings, ApiSettings, RealServerSettings, ServiceSettings, Settings
 from lvsha.config.tables.values import duration_text
 from lvsha.core.addr import AF_INET, endpoint_text
 from lvsha.core.instant import SECOND
@@ -70,6 +70,7 @@ def single_tables(settings: Settings) -> dict[str, Any]:
             "state_dir": settings.agent.state_dir,
             "on_stop": str(settings.agent.on_stop),
             **({"record_file": settings.agent.record_file} if settings.agent.record_file else {}),
+            **_watchdog(settings.agent),
             **({"maintenance_dir": settings.agent.maintenance_dir} if settings.agent.maintenance_dir else {}),
             "exclusive": settings.agent.exclusive,
             "check_workers": settings.agent.check_workers,
@@ -143,6 +144,12 @@ def alert_table(alert: AlertSettings, *, masked: bool) -> dict[str, Any]:
             "rate": alert.rate,
         }
     )
+
+
+def _watchdog(agent: AgentSettings) -> dict[str, Any]:
+    if agent.watchdog is None:
+        return {}
+    return {"watchdog": agent.watchdog, "watchdog_timeout": duration_text(agent.watchdog_timeout)}
 
 
 def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:

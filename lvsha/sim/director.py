@@ -28,6 +28,7 @@ from lvsha.vrrp.lease import Leases
 from lvsha.vrrp.outputs import (
     AddAddresses,
     Announce,
+    CatchUp,
     RemoveAddresses,
     RenewAddresses,
     SendAdvertisement,
@@ -409,6 +410,10 @@ class Director:
                     return
                 trap.steps -= 1
             output = pending.popleft()
+            if isinstance(output, CatchUp):
+                # Whoever gets to a deadline here has read his inbox, and there is no other queue.
+                pending.extend(router.caught_up(self._now()))
+                continue
             self._log(self.name, output)
             if isinstance(output, Action):
                 failed = self._carry_out(router, output)

@@ -51,6 +51,7 @@ from lvsha.sim.world import NEVER, World
 from lvsha.vrrp import announce, conflict, lease
 from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.endpoint import Endpoint
+from lvsha.vrrp.hearing import Hearing
 from lvsha.vrrp.held import HeldAddresses
 from lvsha.vrrp.pace import Pace
 from lvsha.vrrp.preemption import Preemption
@@ -102,9 +103,10 @@ _ROLES: dict[type, dict[str, Role]] = {
     LastWords: _roles(instant="at"),
     Kernel: _roles(equal="bind_errno unbind_errno send_errno writes", instant="leases due"),
     VirtualRouter: _roles(
-        equal="priority master_priority master_advert_interval _granted _sends_failed _retry",
+        equal="priority master_priority master_advert_interval _granted _sends_failed _retry _late",
         instant="since _timer _last_heard _release_over",
     ),
+    Hearing: _roles(instant="since"),
     HeldAddresses: _roles(instant="retry"),
     Preemption: _roles(instant="_penance _worse_since"),
     Pace: _roles(equal="interval promised _calm"),

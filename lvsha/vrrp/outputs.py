@@ -103,6 +103,15 @@ class StopAnnouncing(Action):
     addresses: tuple[Prefix, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CatchUp(Action):
+    """Read all that has come so far, also what the kernel has not sorted yet; then say ``caught_up``."""
+
+    router: str
+    again: bool = False
+    """Asked for already in this silence, and no answer yet."""
+
+
 # Actions of Announcer
 
 

@@ -54,6 +54,9 @@ class RecordedRouter(VirtualRouter):
         outputs = super().receive(advert, source, now)
         return self._told(now, "receive", outputs, advert=_as_entry(advert), source=str(source))
 
+    def wake(self, now: Instant) -> list[Output]:
+        return self._told(now, "wake", super().wake(now))
+
     def on_deadline(self, now: Instant) -> list[Output]:
         return self._told(now, "on_deadline", super().on_deadline(now))
 
@@ -78,6 +81,9 @@ class RecordedRouter(VirtualRouter):
 
     def release(self, now: Instant) -> list[Output]:
         return self._told(now, "release", super().release(now))
+
+    def caught_up(self, now: Instant) -> list[Output]:
+        return self._told(now, "caught_up", super().caught_up(now))
 
     def permit(self, now: Instant) -> list[Output]:
         return self._told(now, "permit", super().permit(now))
@@ -163,7 +169,7 @@ def _put_in(router: VirtualRouter, entry: Entry, now: Instant) -> list[Output]:
         return router.set_bound(frozenset(map(ip_interface, entry["bound"])), now)
     if name == "reconfigure":
         return []
-    if name not in ("on_deadline", "permit", "release", "resume", "shutdown"):
+    if name not in ("caught_up", "on_deadline", "permit", "release", "resume", "shutdown", "wake"):
         raise ValueError(f"{name!r} is none")
     outputs: list[Output] = getattr(router, name)(now)
     return outputs

@@ -29,12 +29,13 @@ The rules
    whoever spoke last. A MASTER that gives way to a better one sends a last advert
    as it goes: the other may never have heard it, and would have no reason to
    announce anything.
-6. Time that we did not live through proves nothing. A MASTER late by more than the
-   down interval it promised steps down and listens, for somebody else has surely
-   taken over, and preempts nobody for ``PENANCE`` after that; one that is a little
-   late promises less (``vrrp.pace``). A BACKUP late by more than half an advert
-   grants one more advert, at most ``GRANTS`` times in one silence, for what it
-   missed may lie unread.
+6. Time that we did not live through proves nothing, nor does silence before all that
+   has come is read (``vrrp.hearing``): a BACKUP makes sure of that before it takes over.
+   A MASTER late by more than the down interval it promised makes sure of it too. Has
+   somebody else taken over meanwhile, it steps down, and preempts nobody for ``PENANCE``
+   after that; else it goes on. One that is late promises less (``vrrp.pace``). A BACKUP
+   late by more than half an advert grants one more advert, at most ``GRANTS`` times in one
+   silence: what kept it from running may have kept the MASTER.
 7. A fault of our own (an address that cannot be bound, adverts that cannot be
    sent) makes us modest: we take over from silence, but preempt nobody until it
    has proved to be gone.
@@ -58,6 +59,7 @@ from lvsha.vrrp.outputs import (
     AddAddresses,
     AddressesRepaired,
     Announce,
+    CatchUp,
     PaceChanged,
     Preparing,
     PriorityChanged,
@@ -127,8 +129,12 @@ class VirtualRouter(Steps):
     def receive_beside(self, advert: Advertisement, source: Address, now: Instant) -> list[Output]:
         """The same over another path: rule 9."""
         if advert.priority == self.priority and self.phase is Phase.MASTER:
-            return self._wake(now)
+            return self.wake(now)
         return self.receive(advert, self.master_address or source, now)
+
+    def wake(self, now: Instant) -> list[Output]:
+        """Nothing has happened, but it is ``now``: rule 6."""
+        return self._wake(now)
 
     def on_deadline(self, now: Instant) -> list[Output]:
         if self._held.retry is not None and now >= self._held.retry:
@@ -137,10 +143,7 @@ class VirtualRouter(Steps):
             return []
         late = now - self._timer
         if self.phase is Phase.MASTER:
-            return self._wake(now) or [
-                *self._keep_pace(late),
-                *self._happen(Input.ADVERT_DUE, now, Reason.STARTED),
-            ]
+            return self._advert_due(late, now)
         if self.phase is Phase.RELEASING:
             over = now >= self._release_over
             reason = Reason.DEADLINE if self.master_address is None else Reason.HEARD_MASTER
@@ -151,8 +154,13 @@ class VirtualRouter(Steps):
             self._granted += 1
             self._timer = after(now, self.master_advert_interval)
             return [RanLate(self.settings.name, late)]
+        again = self._hearing.is_asked
+        if self._hearing.ask(now):
+            self._timer = after(now, self.master_advert_interval)
+            return [CatchUp(self.settings.name, again)]
         self.waits_for_group = True
         if not may_take_over(self.group):
+            self._hearing.forget()
             self._timer = after(now, self.settings.advert_interval // 2)
             return []
         if self.settings.pre_hook and not self._prepares:
@@ -160,6 +168,13 @@ class VirtualRouter(Steps):
             self._timer = after(now, self.settings.pre_hook_timeout)
             return [Preparing(self.settings.name)]
         return self._happen(Input.MASTER_SILENT, now, self._why_down)
+
+    def caught_up(self, now: Instant) -> list[Output]:
+        """All that had come when ``CatchUp`` was asked for has been read."""
+        if self._hearing.is_asked:
+            self._hearing.is_sure = True
+            self._timer = now
+        return []
 
     def permit(self, now: Instant) -> list[Output]:
         """Whoever was asked by ``Preparing`` is done: the deadline is now, unless a MASTER was heard."""
@@ -221,7 +236,7 @@ class VirtualRouter(Steps):
         name = self.settings.name
         ours = self.settings.bound_addresses
         # What went while we overslept (the lease) is not ours to take back.
-        woken = self._wake(now)
+        woken = self._wake(now) if not bound.issuperset(ours) else []
         self._held.bound = bound & frozenset(ours)
         missing = tuple(address for address in ours if address not in bound)
         stray = tuple(address for address in ours if address in bound)
@@ -352,23 +367,47 @@ class VirtualRouter(Steps):
         """Section 6.4.3: the higher address wins, compared as a number. Unknown: we yield."""
         return self.primary is None or int(source) > int(self.primary)
 
+    def _advert_due(self, late: int, now: Instant) -> list[Output]:
+        """A MASTER comes to its advert."""
+        promised = self._promised_down_interval
+        if self._hearing.since is None and late <= promised:
+            return [*self._keep_pace(late), *self._happen(Input.ADVERT_DUE, now, Reason.STARTED)]
+        name = self.settings.name
+        if self._hearing.since is None:
+            self._late = late
+        if self._hearing.ask(now, patience=promised):
+            self._timer = after(now, promised)
+            return [CatchUp(name)]
+        if not self._hearing.is_sure:
+            return self._wake(now)
+        self._hearing.forget()
+        return [
+            RanLate(name, self._late),
+            *self._keep_pace(self._late),
+            *self._happen(Input.ADVERT_DUE, now, Reason.STARTED),
+        ]
+
     def _wake(self, now: Instant) -> list[Output]:
-        """Rule 6: a MASTER that was away for a down interval has lost its place."""
+        """Rule 6: a MASTER that was away for a down interval has lost its place, if there is another one."""
         if self.phase is not Phase.MASTER or self._timer is None:
             return []
-        late = now - self._timer
-        promised = master_down_interval(
-            version=self.settings.version,
-            priority=self.priority,
-            master_advert_interval=self._pace.promised,
-        )
-        if late <= promised:
+        late = now - self._timer if self._hearing.since is None else self._late
+        if late <= self._promised_down_interval:
             return []
         self._preemption.do_penance(now)
         return [
             RanLate(self.settings.name, late),
             *self._happen(Input.OVERSLEPT, now, Reason.OVERSLEPT),
         ]
+
+    @property
+    def _promised_down_interval(self) -> int:
+        """How long a BACKUP of our priority waits for us."""
+        return master_down_interval(
+            version=self.settings.version,
+            priority=self.priority,
+            master_advert_interval=self._pace.promised,
+        )
 
     def _keep_pace(self, late: int) -> list[Output]:
         """A MASTER comes ``late`` to an advert: what does it promise from now on?"""

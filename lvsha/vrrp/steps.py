@@ -12,6 +12,7 @@ from lvsha.core.instant import MILLISECOND, SECOND, Instant, after, earliest
 from lvsha.core.machine import Output
 from lvsha.vrrp.complaints import Complaints
 from lvsha.vrrp.group import Member
+from lvsha.vrrp.hearing import Hearing
 from lvsha.vrrp.held import HeldAddresses
 from lvsha.vrrp.outputs import (
     AdoptedAddresses,
@@ -89,6 +90,9 @@ class Steps:
         """Its ``pre_hook`` was asked for in this silence."""
         self._granted = 0
         """Extra adverts that a late BACKUP has waited for in this silence."""
+        self._hearing = Hearing()
+        self._late = 0
+        """Of a MASTER that has asked whether it has heard all: how late it came."""
         self._pace = Pace(settings.advert_interval)
         self._sends_failed = 0
         """In a row."""
@@ -191,6 +195,7 @@ class Steps:
                 self.since = now
             self.phase = row.then
             self._granted = 0
+            self._hearing.forget()
             self._prepares = False
             self.waits_for_group = False
             self._pace.reset(self.settings.advert_interval)
@@ -257,6 +262,7 @@ class Steps:
     def _wait_down(self, happening: Happening) -> list[Output]:
         self._why_down = Reason.MASTER_DOWN
         self._granted = 0
+        self._hearing.forget()
         self._prepares = False
         self._timer = after(happening.now, self.master_down_interval)
         return []

@@ -314,6 +314,7 @@ CASES: dict[str, str] = {
     "sysctl threshold": BASE + '[ipvs.sysctl]\nsync_threshold = "50 3"  # ! and a larger period\n',
     "sync_ports": BASE + "[ipvs.sysctl]\nsync_ports = 3  # ! is not a power of two\n",
     "time-out": BASE + '[ipvs.timeouts]\nudp = "100ms"  # ! whole seconds\n',
+    "watchdog": BASE + '[agent]\nwatchdog_timeout = "4s"  # ! whole seconds from 5 s\n',
     "drift": BASE + '[agent]\ndrift_interval = "1ms"  # ! shorter than 50 ms\n',
     # --- several at once -------------------------------------------------------------------------
     "everything at once": DIRECTORS

@@ -6,6 +6,7 @@ from typing import Any
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
+from lvsha.vrrp.outputs import CatchUp
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.settings import Prefix, RouterSettings
 from lvsha.vrrp.transitions import State
@@ -60,8 +61,17 @@ def master(**changes: Any) -> VirtualRouter:
 
 
 def fire(router: VirtualRouter, *, late: int = 0) -> list[Output]:
-    """Let its deadline pass."""
-    return router.on_deadline(due(router, late))
+    """Let its deadline pass; nothing lies unread."""
+    return pass_time(router, due(router, late))
+
+
+def pass_time(router: VirtualRouter, now: Instant) -> list[Output]:
+    """``on_deadline`` with a socket in which nothing lies unread."""
+    outputs = router.on_deadline(now)
+    if any(isinstance(output, CatchUp) for output in outputs):
+        router.caught_up(now)
+        return router.on_deadline(now)
+    return outputs
 
 
 def due(router: VirtualRouter, later: int = 0) -> Instant:

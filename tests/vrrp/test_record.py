@@ -29,6 +29,8 @@ def incident() -> list[str]:
     router.start(Instant(0))
     router.receive(advert(50), LOWER_PEER, Instant(1))
     router.on_deadline(Instant(DOWN))
+    router.caught_up(Instant(DOWN))
+    router.on_deadline(Instant(DOWN))
     router.set_bound(frozenset(VIPS[:1]), Instant(DOWN + 1))
     router.receive(advert(50), LOWER_PEER, Instant(DOWN + 2))
     router.on_deadline(after(Instant(DOWN), 2 * ADVERT))
@@ -46,9 +48,27 @@ def test_what_was_recorded_comes_out_again() -> None:
 
     steps = list(replay([settings()], lines))
 
-    assert len(steps) == len(lines) == 13
+    assert len(steps) == len(lines) == 15
     assert all(step.is_same for step in steps)
     assert sum(len(step.outputs) for step in steps) > 10
+
+
+@pytest.mark.parametrize("priority", [50, 100, 200])
+def test_a_master_that_overslept_and_hears_of_it_over_another_path(priority: int) -> None:
+    lines: list[str] = []
+    router = RecordedRouter(settings(), lines.append)
+    router.set_interface(True, US, Instant(0))
+    router.start(Instant(0))
+    router.on_deadline(Instant(DOWN))
+    router.caught_up(Instant(DOWN))
+    router.on_deadline(Instant(DOWN))
+    router.receive_beside(advert(priority), LOWER_PEER, after(Instant(DOWN), 10 * ADVERT))
+    router.on_deadline(after(Instant(DOWN), 20 * ADVERT))
+
+    steps = list(replay([settings()], lines))
+
+    assert len(steps) == 7
+    assert all(step.is_same for step in steps)
 
 
 def test_another_configuration_is_found_out() -> None:
@@ -95,7 +115,7 @@ def test_the_command_tells_the_incident_and_where_it_differs(
     assert main(["replay", str(journal), "--config", str(config)]) == 0
     told = capsys.readouterr().out
     assert "became_master reason=preempted" in told
-    assert told.endswith("13 inputs, the same outputs\n")
+    assert told.endswith("15 inputs, the same outputs\n")
 
     changed = json.loads(lines[1])
     changed["outputs"] = []

@@ -8,6 +8,7 @@ import pytest
 
 from lvsha.core.errors import StateError
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
+from lvsha.vrrp.hearing import PATIENCE
 from lvsha.vrrp.held import UNBIND_RETRY
 from lvsha.vrrp.outputs import (
     ActionFailed,
@@ -17,6 +18,7 @@ from lvsha.vrrp.outputs import (
     Announce,
     BecameBackup,
     BecameMaster,
+    CatchUp,
     DuplicateMaster,
     EnteredFault,
     MasterChanged,
@@ -595,11 +597,39 @@ def test_a_release_does_not_wait_on_a_lost_interface() -> None:
 # Lateness
 
 
-def test_an_overslept_master_steps_down_and_listens() -> None:
-    """SIGSTOP, a suspended machine: somebody else has taken over."""
+def test_an_overslept_master_that_hears_of_nobody_goes_on_and_promises_less() -> None:
+    """Nobody has taken over: listening for a down interval would make somebody do it."""
     router = master()
 
     outputs = fire(router, late=DOWN + 1)
+
+    assert outputs == [
+        RanLate("r", DOWN + 1),
+        PaceChanged("r", 730 * MILLISECOND, DOWN + 1),
+        SendAdvertisement("r", 100),
+    ]
+
+
+@pytest.mark.parametrize("priority", [50, 200])
+def test_an_overslept_master_reads_what_has_come_before_it_goes_on(priority: int) -> None:
+    router = master()
+    now = due(router, DOWN + 1)
+
+    assert router.on_deadline(now) == [CatchUp("r")]
+    outputs = hear(router, priority, now + 1)
+
+    assert kinds(outputs)[:3] == ["RanLate", "StopAnnouncing", "BecameBackup"]
+    assert not router.holds_addresses
+    assert router.caught_up(Instant(now + 2)) == []
+    assert router.deadline == now + 1 + DOWN
+
+
+def test_an_overslept_master_that_cannot_read_steps_down_and_listens() -> None:
+    """SIGSTOP, a suspended machine: somebody else may have taken over."""
+    router = master()
+
+    assert kinds(router.on_deadline(due(router, DOWN + 1))) == ["CatchUp"]
+    outputs = router.on_deadline(due(router))
 
     assert outputs == [
         RanLate("r", DOWN + 1),
@@ -650,7 +680,7 @@ def test_an_overslept_master_preempts_nobody_for_a_while() -> None:
 
 def test_an_overslept_master_still_takes_over_from_silence() -> None:
     router = master()
-    fire(router, late=DOWN + 1)
+    router.set_bound(frozenset(), due(router, DOWN + 1))
 
     outputs = fire(router)
 
@@ -717,6 +747,41 @@ def test_a_late_backup_that_finds_an_advert_stays_backup() -> None:
     hear(router, 200, now)
 
     assert router.deadline == now + DOWN
+
+
+def test_a_silence_is_believed_when_all_that_has_come_is_read() -> None:
+    router = backup()
+    now = due(router)
+
+    assert router.on_deadline(now) == [CatchUp("r")]
+    assert router.caught_up(Instant(now + 1)) == []
+    assert router.deadline == now + 1
+    assert "BecameMaster" in kinds(router.on_deadline(Instant(now + 1)))
+
+
+def test_an_advert_that_lay_unread_ends_the_silence() -> None:
+    router = backup()
+    now = due(router)
+    router.on_deadline(now)
+
+    hear(router, 200, now + 1)
+    router.caught_up(Instant(now + 2))
+
+    assert router.deadline == now + 1 + DOWN
+    assert router.on_deadline(due(router)) == [CatchUp("r")], "the next silence is asked for again"
+
+
+def test_whoever_cannot_receive_takes_over_late_but_does() -> None:
+    router = backup()
+    silent = due(router)
+
+    asked = []
+    while not (outputs := router.on_deadline(due(router)))[1:]:
+        asked += outputs
+
+    assert asked == [CatchUp("r"), *[CatchUp("r", again=True)] * (PATIENCE // ADVERT - 1)]
+    assert "BecameMaster" in kinds(outputs)
+    assert router.since == silent + PATIENCE
 
 
 # The kernel's side, level-triggered

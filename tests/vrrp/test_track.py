@@ -9,7 +9,7 @@ from lvsha.vrrp.group import fault, may_take_over
 from lvsha.vrrp.router import VirtualRouter
 from lvsha.vrrp.track import Debounce, Judgement, SteadyLink, TrackKind, TrackSettings, judge
 from lvsha.vrrp.transitions import State
-from tests.vrrp.routers import ADVERT, DOWN, backup, due, fire, hear, kinds
+from tests.vrrp.routers import ADVERT, DOWN, backup, due, fire, hear, kinds, pass_time
 
 
 def track(target: str = "eth1", **changes: Any) -> TrackSettings:
@@ -78,7 +78,7 @@ def test_a_member_does_not_take_over_while_another_hears_a_master() -> None:
         now = after(now, ADVERT)
         hear(other, 200, now)
         if one.deadline is not None and one.deadline <= now:
-            assert not one.on_deadline(now)
+            assert not pass_time(one, now)
 
     assert one.state is State.BACKUP
 

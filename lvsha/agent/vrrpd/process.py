@@ -5,7 +5,7 @@ advert, and it needs nothing of directord to go on. Everything it decides is
 decided in ``lvsha.vrrp``; here is its life, and what goes into the machines and
 comes out of them. Beside this file: ``ports`` (sockets), ``adverts`` (out),
 ``holdings`` (addresses, routes, rules), ``neighbors`` (ARP, NDP), ``fitness``
-(interfaces, tracking, groups), ``virtual_macs``, ``status``.
+(interfaces, tracking, groups), ``virtual_macs``, ``catching_up``, ``watchdog``, ``status``.
 
 Start: when its predecessor was MASTER less than a master-down interval ago and
 the addresses are still bound, it goes on as MASTER and writes nothing. A cold
@@ -31,12 +31,14 @@ from lvsha.agent.journal import Journal
 from lvsha.agent.links import InterfaceTable
 from lvsha.agent.recording import Recording
 from lvsha.agent.vrrpd.adverts import AdvertSender
+from lvsha.agent.vrrpd.catching_up import CatchingUp
 from lvsha.agent.vrrpd.fitness import Fitness
 from lvsha.agent.vrrpd.holdings import Holdings
 from lvsha.agent.vrrpd.neighbors import Neighbors
 from lvsha.agent.vrrpd.ports import Port, Ports
 from lvsha.agent.vrrpd.status import status_message
 from lvsha.agent.vrrpd.virtual_macs import VirtualMacs
+from lvsha.agent.vrrpd.watchdog import Watchdog
 from lvsha.config.settings import Settings
 from lvsha.core.errors import ConfigErrors
 from lvsha.core.instant import MICROSECOND, MILLISECOND, SECOND, Instant, after, earliest
@@ -52,6 +54,7 @@ from lvsha.vrrp.outputs import (
     AddAddresses,
     Announce,
     BecameMaster,
+    CatchUp,
     Preparing,
     Reason,
     RemoveAddresses,
@@ -121,6 +124,11 @@ class Vrrpd:
             journal=self.journal,
             perform=self._perform,
         )
+        self.catching_up = CatchingUp(self.reactor, self._on_caught_up)
+        agent = settings.agent
+        self.watchdog = Watchdog(
+            agent.watchdog, agent.watchdog_timeout, is_well=self._is_well, journal=self.journal
+        )
         self._starting: dict[str, Instant] = {}
         """Routers that wait for their ``startup_delay`` or ``boot_delay``."""
         self.started = monotonic()
@@ -158,7 +166,10 @@ class Vrrpd:
         for refused in (run_first(), lock_memory()):
             if refused:
                 self.journal.write("vrrp.realtime_refused", problem=refused)
+        if refused := self.catching_up.begin():
+            self.journal.write("vrrp.not_catching_up", problem=refused)
         now = monotonic()
+        self.watchdog.begin(now)
         cold = all(self.blackbox.last_words(name) is None for name in self.routers)
         if cold and self.settings.services:
             self._held = after(now, _SERVING_DEADLINE)
@@ -170,7 +181,9 @@ class Vrrpd:
         gc.freeze()
         gc.disable()
         self.reactor.run()
+        self.watchdog.close()
         self.ipc.close()
+        self.catching_up.close()
         self.ports.close()
         for router in self.routers.values():
             self.macs.remove(router.settings)
@@ -247,6 +260,7 @@ class Vrrpd:
             self.leases.deadline,
             self.neighbors.deadline,
             self.fitness.deadline,
+            self.watchdog.deadline,
             *self._starting.values(),
             *(router.deadline for router in self.routers.values()),
         )
@@ -273,6 +287,7 @@ class Vrrpd:
         if self._flushing is not None and now >= self._flushing:
             self.journal.write("vrrp.not_waiting", reason="directord has not flushed the sync buffer")
             self._release_now(now)
+        self.watchdog.on_deadline(now)
         if now >= self._alive_at:
             self.control.send("alive")
             self._alive_at = after(now, _ALIVE_INTERVAL)
@@ -287,6 +302,10 @@ class Vrrpd:
             if errno := errnos[settings.name]:
                 router = self.routers[settings.name]
                 self._perform(router, router.on_action_failed(order, errno, now), now)
+
+    def _is_well(self) -> bool:
+        """Nothing is held that is not ours to hold: only a restart helps where it cannot be taken off."""
+        return not any(router.unbinds_again for router in self.routers.values())
 
     def _on_signal(self, wakeup: int) -> None:
         if signal.SIGTERM in os.read(wakeup, 64):
@@ -347,6 +366,11 @@ class Vrrpd:
                 self._perform(router, receive(received.advert, datagram.source, datagram.at), datagram.at)
                 if router.state is not State.MASTER:
                     self._note(router, datagram.at)
+
+    def _on_caught_up(self, name: str) -> None:
+        if name in self.routers:
+            now = monotonic()
+            self._perform(self.routers[name], self.routers[name].caught_up(now), now)
 
     def _on_routes(self) -> None:
         """Something about interfaces or addresses changed: look, and tell the routers."""
@@ -411,7 +435,7 @@ class Vrrpd:
         while pending:
             output = pending.pop(0)
             errno = 0
-            moved = moved or not isinstance(output, SendAdvertisement)
+            moved = moved or not isinstance(output, SendAdvertisement | CatchUp)
             if isinstance(output, SendAdvertisement):
                 if output.priority:
                     self.macs.set_up(settings, up=True)
@@ -430,6 +454,9 @@ class Vrrpd:
                 self.neighbors.announce(settings, output, now)
             elif isinstance(output, StopAnnouncing):
                 self.neighbors.stop(output)
+            elif isinstance(output, CatchUp):
+                if not self.catching_up.ask(settings.name, again=output.again):
+                    pending += router.caught_up(now)
             else:
                 assert isinstance(output, Event), "every action of a router is one of the above"
                 self.journal.record("vrrp", output)

@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator
 from lvsha.config.tables.forms import Table
 from lvsha.config.tables.values import Directory, Duration, text_schema
 from lvsha.core.addr import parse_endpoint as parse_address_and_port
-from lvsha.core.instant import MILLISECOND
+from lvsha.core.instant import MILLISECOND, SECOND
 
 
 def parse_listen(value: object) -> tuple[str, int]:
@@ -54,6 +54,17 @@ class Agent(Table):
             "vrrpd writes every input of its virtual routers here, at most 64 MiB a life, for"
             " `lvsha sim replay`. Its former life is kept with `.1` behind the name."
         ),
+    )
+    watchdog: Directory | None = Field(
+        default=None,
+        description=(
+            "A watchdog device, like `/dev/watchdog`: vrrpd writes to it while its own checks pass, and the"
+            " machine restarts when it does not. Off by default: a lease is enough for a process that hangs."
+        ),
+    )
+    watchdog_timeout: Duration = Field(
+        default=15 * SECOND,
+        description="After how long without vrrpd the machine restarts, in whole seconds; 5 s at least.",
     )
     maintenance_dir: Directory | None = Field(
         default=None,
