@@ -5,7 +5,10 @@ Only the verb that is called is imported: start-up time is felt on every call.
 Exit status: 0 good, 1 a finding or a refusal, 2 wrong usage.
 """
 
+import errno
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -68,6 +71,50 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``lvsha`` command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
+    try:
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()  # here, where what goes wrong with it can be said
+    except BrokenPipeError:
+        _drop_output()  # the reader of our output has gone: nothing to say, and nobody to hear
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if error.errno not in _OUTPUT_FULL:
+            raise
+        _drop_output()
+        print(f"lvsha: {error.strerror}: what was to be written is not complete", file=sys.stderr)
+        return 1
+
+
+_OUTPUT_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def _open_closed_streams() -> None:
+    """Have streams to write to, whatever we were started with, and no text that they cannot take."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 # as long as we live
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What is still in its buffer goes nowhere, so that the interpreter's own flush at the end succeeds."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # it is none of the system's files
+    finally:
+        os.close(nowhere)
+
+
+def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2
@@ -83,15 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lvsha: there is no verb {verb!r}{hint}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"lvsha.cli.{_MODULES.get(verb, verb)}")
-    try:
-        if verb in _MODULES:
-            return int(module.main(verb, rest))
-        return int(module.main(rest))
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: nothing to say, and nobody to hear
-        return 0
-    except KeyboardInterrupt:
-        return 130
+    if verb in _MODULES:
+        return int(module.main(verb, rest))
+    return int(module.main(rest))
 
 
 if __name__ == "__main__":

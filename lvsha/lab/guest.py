@@ -13,6 +13,7 @@ import compileall
 import contextlib
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -170,6 +171,7 @@ def run_session(
 
 # What the guest sees
 
+_LEAST_MEMORY = 128 << 20
 _GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("LANG", "LC_ALL", "TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "CI", "PYTEST_ADDOPTS")
 
@@ -230,7 +232,7 @@ def _run_user_mode(folder: Path, request: GuestRequest, output: IO[bytes] | None
             stderr=console_w,
             pass_fds=inherited,
             cwd="/",
-            env={"PATH": _GUEST_PATH, "HOME": str(folder), "TMPDIR": _memory_folder(request.memory)},
+            env={"PATH": _GUEST_PATH, "HOME": str(folder), "TMPDIR": memory_folder(request.memory)},
             start_new_session=True,
         )
         stack.callback(_end, process)
@@ -276,10 +278,14 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _memory_folder(memory: str) -> str:
+def memory_folder(memory: str) -> str:
     """Where the guest's memory file goes: in RAM if it fits, and where programs may be mapped from."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    size = int(memory[:-1]) * units[memory[-1].upper()] if memory[-1].upper() in units else int(memory)
+    if (match := re.fullmatch(r"([0-9]{1,12})([KMG]?)", memory.upper())) is None:
+        raise LabError(f"{memory!r} is no size of a guest's memory: write 512M or 2G")
+    size = int(match[1]) * units.get(match[2], 1)
+    if size < _LEAST_MEMORY:
+        raise LabError(f"{memory} is too little for a guest: give it 128M or more")
     for folder in ("/dev/shm", tempfile.gettempdir()):
         with contextlib.suppress(OSError):
             space = os.statvfs(folder)

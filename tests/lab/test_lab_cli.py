@@ -65,3 +65,11 @@ def test_what_lies_in_a_hidden_folder_and_is_needed_is_kept(
     kept = guest._kept_paths(guest.GuestRequest(argv=("sh", str(script), "/nonesuch"), keep=()))
 
     assert kept == [str(checkout), str(script)]
+
+
+@pytest.mark.parametrize(
+    ("memory", "why"), [("x", "write 512M or 2G"), ("64K", "too little"), ("-1", "write")]
+)
+def test_a_guest_of_an_impossible_size_is_refused(memory: str, why: str) -> None:
+    with pytest.raises(LabError, match=why):
+        guest.memory_folder(memory)
