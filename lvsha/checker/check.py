@@ -142,9 +142,12 @@ class Check:
         "_guarded",
         "_inconclusive",
         "_is_steady",
+        "_jitter",
+        "_patience",
         "_plain_left",
         "_random",
         "_scattered",
+        "_shortest",
         "_start",
         "check_id",
         "deadline",
@@ -172,8 +175,7 @@ class Check:
         """``adopted``: what the kernel's table says of the target after our restart; it then
         needs the whole ``rise`` or ``fall`` to change."""
         self.check_id = check_id
-        self.settings = settings
-        self._start: list[Output] = [StartProbe(check_id=check_id, settings=settings)]
+        self._take(settings)
         self.up = settings.initial is Initial.UP if adopted is None else adopted
         self.proven = adopted is not None
         """Whether ``up`` is a verdict rather than an assumption."""
@@ -197,6 +199,15 @@ class Check:
         self.weighed: tuple[int | None, int | None] = (None, None)
         """Weight, and share of the configured one, that the last good result gave."""
         self._random = random
+
+    def _take(self, settings: CheckSettings) -> None:
+        """Work out once what each probe needs."""
+        self.settings = settings
+        self._start = StartProbe(check_id=self.check_id, settings=settings)
+        self._patience = 2 * settings.timeout + GUARD_GRACE
+        jitter = settings.jitter_percent / 100
+        self._shortest = settings.interval * (1 - jitter)
+        self._jitter = settings.interval * 2 * jitter
 
     def start(self, now: Instant, *, spread: int = 0) -> list[Output]:
         """Begin: the first probe comes within ``spread`` (see ``start_spread``)."""
@@ -226,8 +237,8 @@ class Check:
         is asked within ``spread`` (see ``start_spread``): a reload is no herd either."""
         if settings == self.settings:
             return []
-        old, self.settings = self.settings, settings
-        self._start = [StartProbe(check_id=self.check_id, settings=settings)]
+        old = self.settings
+        self._take(settings)
         self._is_steady = False
         outputs = self.stop()
         self.successes = self.failures = self._inconclusive = 0
@@ -252,7 +263,7 @@ class Check:
         if self.deadline is None or now < self.deadline:
             return []
         if self.started is None:
-            return self._probe(now)
+            return [self.begin(now)]
         outputs: list[Output] = [CancelProbe(check_id=self.check_id)]
         lost = ProbeResult(
             ok=False,
@@ -264,6 +275,16 @@ class Check:
         self._guarded = True
         return outputs + self.on_result(lost, now)
 
+    def begin(self, now: Instant) -> StartProbe:
+        """What ``on_deadline`` does when it is time for a probe, for who knows that it is."""
+        self.started = now
+        self.deadline = Instant(now + self._patience)
+        if self._plain_left and self._is_steady:
+            self._plain_left -= 1
+            return StartProbe(check_id=self.check_id, settings=self.settings, is_plain=True)
+        self._plain_left = self.settings.plain_connects
+        return self._start
+
     def on_result(self, result: ProbeResult, now: Instant) -> list[Output]:
         """What the probe found. A result that nobody waits for is ignored."""
         started = self.started
@@ -273,7 +294,9 @@ class Check:
         self.last_result, self.last_at = result, now
         if self._is_steady and result.ok and result[6:] == _NOTHING_MORE:
             self.successes += 1
-            self.deadline = self._next(started, now)
+            # What ``_next`` would say.
+            due = started + int(self._shortest + self._jitter * self._random())
+            self.deadline = Instant(due if due > now else now)
             return []
 
         guarded, self._guarded = self._guarded, False
@@ -346,15 +369,6 @@ class Check:
                 failures=self.failures,
             )
         ]
-
-    def _probe(self, now: Instant) -> list[Output]:
-        self.started = now
-        self.deadline = after(now, 2 * self.settings.timeout + GUARD_GRACE)
-        if self._plain_left and self._is_steady:
-            self._plain_left -= 1
-            return [StartProbe(check_id=self.check_id, settings=self.settings, is_plain=True)]
-        self._plain_left = self.settings.plain_connects
-        return self._start.copy()
 
     def _is_doubtful(self, result: ProbeResult, guarded: bool) -> bool:
         timeout = self.settings.timeout

@@ -98,7 +98,8 @@ def explain(settings: CheckSettings) -> tuple[str, str]:
         case GrpcOptions():
             return f"the health of {options.service or 'the whole server'}", "SERVING"
         case SipOptions():
-            return f"OPTIONS of {options.user}", _statuses(options.statuses)
+            over = "TLS" if options.tls is not None else options.transport.upper()
+            return f"OPTIONS of {options.user} over {over}", _statuses(options.statuses)
         case DatabaseOptions():
             return f"a login as {options.user}", "that the server takes part in it"
         case _:

@@ -115,17 +115,18 @@ class Fleet:
         """Start what is due."""
         outputs: list[Output] = []
         reached = now // GRID
+        in_flight, program = self._in_flight, CheckKind.EXEC
         while self._steps and self._steps[0] <= reached:
             step = heappop(self._steps)
             for check in self._wheel.pop(step):
                 # Not one that is gone, was asked already, or has moved to a later step.
                 due = check.deadline
                 if due is not None and check.started is None and due <= now:
-                    if check.settings.kind is CheckKind.EXEC:
+                    if check.settings.kind is program:
                         self._waiting_programs.append(check)
-                    elif len(self._in_flight) < PROBES_AT_ONCE:
-                        outputs += check.on_deadline(now)
-                        self._in_flight[check.check_id] = check
+                    elif len(in_flight) < PROBES_AT_ONCE:
+                        outputs.append(check.begin(now))
+                        in_flight[check.check_id] = check
                     else:
                         self._waiting.append(check)
         if self._sweep_at is not None and self._sweep_at <= now:
@@ -137,9 +138,11 @@ class Fleet:
 
     def on_result(self, check_id: str, result: ProbeResult, now: Instant) -> list[Output]:
         """A probe's answer; one for a check that is gone is ignored."""
-        check = self._land(check_id)
+        check = self._in_flight.pop(check_id, None)
         if check is None:
             return []
+        if self._programs:
+            self._programs.discard(check_id)
         outputs = check.on_result(result, now)
         self._queue(check)
         if self._waiting or self._waiting_programs:

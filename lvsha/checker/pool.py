@@ -341,6 +341,13 @@ class Pool:
         self._states[member] = replace(state, is_drained=drained)
         return self._settle(member, "drained" if drained else "undrained", state)
 
+    def drain_several(self, drained: Mapping[str, bool]) -> list[Output]:
+        """As ``drain`` for each, told as one change."""
+        known = {member: self._states[member] for member in drained if member in self._states}
+        for member, state in known.items():
+            self._states[member] = replace(state, is_drained=drained[member])
+        return self._settle("", "ordered") if known else []
+
     def on_deadline(self, now: Instant) -> list[Output]:
         """Slow starts climb."""
         step = max(self.settings.slow_start // RAMP_STEPS, 1)

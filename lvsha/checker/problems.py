@@ -21,6 +21,7 @@ from lvsha.checker.settings import (
     LoginOptions,
     PingOptions,
     RadiusOptions,
+    SipOptions,
     TcpOptions,
 )
 from lvsha.core.instant import MILLISECOND
@@ -73,6 +74,8 @@ def problems(settings: CheckSettings) -> Iterator[tuple[str, str]]:
         yield "password", "a name without a password is an anonymous bind in disguise (RFC 4513)"
     elif isinstance(options, PingOptions) and not 0 <= options.payload_size <= 1400:
         yield "payload_size", "outside 0-1400"
+    elif isinstance(options, SipOptions) and options.tls is not None and options.transport == "udp":
+        yield "tls", 'is spoken over TCP: transport = "tcp"'
     elif isinstance(options, TcpOptions):
         yield from _regex_problem("expect_regex", options.expect_regex)
     if settings.kind is CheckKind.EXEC and not (isinstance(options, ExecOptions) and options.argv):

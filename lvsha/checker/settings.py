@@ -271,11 +271,15 @@ class GrpcOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipOptions:
-    """OPTIONS over UDP."""
+    """OPTIONS, and good answers to it."""
 
     user: str = "ping"
     from_uri: str = "sip:lvsha@localhost"
     statuses: tuple[tuple[int, int], ...] = ((200, 299),)
+    transport: str = "udp"
+    """``udp`` or ``tcp``."""
+    tls: TlsOptions | None = None
+    """Over TCP: TLS from the first byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

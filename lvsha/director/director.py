@@ -368,13 +368,15 @@ class Director:
         return replace(service.pool, members=tuple(members))
 
     def _order_out(self, service: ServiceSettings, pool: Pool, now: Instant) -> list[Output]:
-        outputs: list[Output] = []
+        changed: dict[str, bool] = {}
         for member in service.pool.members:
             state = pool.state(member.name)
             out = is_out(self._ordered.get((service.name, member.name), ())) is not None
             if state is not None and state.is_drained is not out:
-                outputs += pool.drain(member.name, out, now)
-        return outputs
+                changed[member.name] = out
+        if len(changed) > 1:
+            return pool.drain_several(changed)
+        return [output for name, out in changed.items() for output in pool.drain(name, out, now)]
 
     def _take_orders(self, now: Instant, ended: Mapping[Place, Phase]) -> None:
         self._ordered = self.overrides.resolve(self.settings.services)

@@ -405,6 +405,17 @@ def test_weights_from_checks_do_not_add_up(news: list[tuple[str, int | None, int
     assert pool.view().weights == {"a": 1, "b": 2, "c": 3}
 
 
+def test_several_members_are_drained_in_one_change() -> None:
+    pool = Pool(PoolSettings(members=ABC), up=frozenset("abc"))
+
+    (changed,) = pool.drain_several({"a": True, "c": True, "gone": True})
+
+    assert isinstance(changed, PoolChanged)
+    assert pool.view().weights == {"a": 0, "b": 2, "c": 0}
+    assert pool.drain_several({"a": False, "c": False})
+    assert pool.view().weights == {"a": 1, "b": 2, "c": 3}
+
+
 news_of_one = st.tuples(
     st.sampled_from("012345"),
     st.sampled_from(["up", "down", "drain", "undrain", "climb"]) | st.integers(0, 9),

@@ -83,6 +83,22 @@ class Question(Protocol):
         """The state of one probe."""
 
 
+class QuickQuestion(Question, Protocol):
+    """A question that speaks first, and whose usual answer needs no state.
+
+    Thousands of answers a second are short, whole and good. They are judged at once; a dialogue
+    is begun for all others.
+    """
+
+    @property
+    def opening(self) -> Step:
+        """What ``connected`` of each of its dialogues returns first."""
+
+    def judge_whole(self, answer: bytes) -> Verdict | None:
+        """The verdict on an answer of the usual form that came in one piece, the same as a dialogue's;
+        None: ask a dialogue."""
+
+
 class DatagramQuestion(Protocol):
     """What stays the same from probe to probe of a check over datagrams."""
 

@@ -35,6 +35,8 @@ _LOCATION = re.compile(rb"\nlocation[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.IGN
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LENGTH = b"\ncontent-length:"
 _ENCODING = b"\ntransfer-encoding:"
+_BEGINNING_SIZE = len("HTTP/1.1 200 ")
+_BEGINNINGS_LIMIT = 16
 _CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 _BEGINNING = b"HTTP/1."
 
@@ -53,11 +55,40 @@ class HttpQuestion:
         self.has_no_body = options.method in ("HEAD", "CONNECT")
         self.raw_limit = 2 * HEAD_LIMIT + 8 * max(options.body_limit, 1)
         """Bytes of the whole answer: one-byte chunks cost six each, and nothing honest costs more."""
-        self.first = Step(send=self.request)
+        self.opening = Step(send=self.request)
         self._good: dict[int, Step] = {}
+        self._usual: dict[bytes, Verdict | None] = {}
+        """What a good answer that begins so is worth."""
 
     def begin(self) -> Dialogue:
         return HttpDialogue(self)
+
+    def judge_whole(self, answer: bytes) -> Verdict | None:
+        """See ``QuickQuestion``. Usual is a good status, one Content-Length, and a body nobody looks at."""
+        beginning = answer[:_BEGINNING_SIZE]
+        verdict = self._usual.get(beginning) or self._learn(beginning)
+        end = answer.find(b"\n\r\n")
+        if verdict is None or not 0 < end < HEAD_LIMIT - 3:
+            return None
+        head = answer[: end + 1].lower()
+        at = head.find(_LENGTH)
+        value = at + len(_LENGTH)
+        if at < 0 or head.find(_LENGTH, value) >= 0 or head.find(_ENCODING) >= 0 or head.find(b"\n\n") >= 0:
+            return None
+        length = head[value : head.index(b"\n", value)].strip()
+        if not length.isdigit() or len(length) > 18 or len(answer) - end - 3 < int(length):
+            return None
+        return verdict
+
+    def _learn(self, beginning: bytes) -> Verdict | None:
+        line = _STATUS_LINE.fullmatch(beginning)
+        if line is None or self.keeps_body or self.has_no_body or len(self._usual) >= _BEGINNINGS_LIMIT:
+            return None
+        status = int(line[1])
+        if status < 200 or status in (204, 304) or not self.accepts(status):
+            return None
+        verdict = self._usual[beginning] = self.good(status).verdict
+        return verdict
 
     def redirected(self, place: "Place") -> bytes:
         """The request for what a redirect named."""
@@ -217,7 +248,7 @@ class HttpDialogue:
     def connected(self) -> Step:
         if self._redirects:
             return Step(send=self._question.redirected(self._place))
-        return self._question.first
+        return self._question.opening
 
     def received(self, data: bytes) -> Step:
         self._raw += len(data)

@@ -32,6 +32,9 @@ _REQUEST = Struct("!BBHHH")
 _NUMBERS = Struct("!HH")
 _HEADER_SIZE = 8
 _IPV4_MINIMUM = 20
+_LEAST_REPLY = _IPV4_MINIMUM + _HEADER_SIZE
+_PLAIN = 0x45
+"""IPv4, five words of header."""
 _IPV6_HEADER = 40
 _ICMP, _ICMPV6 = 1, 58
 
@@ -68,7 +71,7 @@ def encode_echo_request(*, family: int, identifier: int, sequence: int, cookie: 
 
     The checksum of ICMPv6 covers addresses that only the kernel knows, and it fills it in.
     """
-    data = cookie[:size] + bytes(max(size - len(cookie), 0))
+    data = cookie[:size].ljust(size, b"\0")
     if family == 6:
         return _REQUEST.pack(ECHO_REQUEST_6, 0, 0, identifier, sequence) + data
     # The zeros behind the cookie add nothing.
@@ -82,6 +85,10 @@ def decode_echo_4(packet: bytes, *, with_header: bool = True) -> Echo | None:
     The kernel has verified the checksum of what it hands to us.
     """
     if with_header:
+        if len(packet) >= _LEAST_REPLY and packet[0] == _PLAIN and packet[9] == _ICMP and not packet[20]:
+            # Nearly all: a reply behind a header without options.
+            identifier, sequence = _NUMBERS.unpack_from(packet, _IPV4_MINIMUM + 4)
+            return Echo(identifier, sequence, packet[_LEAST_REPLY : _LEAST_REPLY + COOKIE_SIZE])
         start = _ipv4_payload(packet, _ICMP)
         if start is None:
             return None

@@ -18,12 +18,14 @@ class TcpQuestion:
         self.regex = re.compile(options.expect_regex) if options.expect_regex is not None else None
         self.limit = options.response_limit
         self.expects = self.expect is not None or self.regex is not None
-        if not self.expects:
-            # Nothing is awaited: all probes share one state.
-            self._only = _Accepts(Step(send=self.send, verdict=GOOD) if self.send else _ACCEPTED)
+        self.opening = Step(send=self.send, verdict=None if self.expects else GOOD)
 
     def begin(self) -> Dialogue:
-        return _Answers(self) if self.expects else self._only
+        return _Answers(self) if self.expects else _Accepts(self.opening)
+
+    def judge_whole(self, answer: bytes) -> Verdict | None:
+        """Who expects an answer looks at it piece by piece."""
+        return None
 
 
 class _Accepts:
@@ -58,7 +60,7 @@ class _Answers:
         self._answer = b""
 
     def connected(self) -> Step:
-        return Step(send=self._question.send)
+        return self._question.opening
 
     def received(self, data: bytes) -> Step:
         question = self._question

@@ -139,7 +139,10 @@ class Checks:
             table = {"type": "http-proxy", "path": url}
             return table | ({"body_regex": receive} if receive else {}) | timers
         if service == "sip":
-            return {"type": "sip"} | timers
+            return {
+                "type": "sip",
+                **({"transport": "tcp"} if self._option("protocol") == "tcp" else {}),
+            } | timers
         if service in ("mysql", "pgsql"):
             table = {"type": "mysql" if service == "mysql" else "postgresql"}
             if self._option("login"):

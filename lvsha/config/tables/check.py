@@ -259,7 +259,7 @@ class Check(Table):
         default=None,
         description="`true` or a table: speak TLS. https always does; the table says how.",
         json_schema_extra=_of(
-            *("https", "tcp", "redis", "imaps", "pops", "ldaps", "grpc"),
+            *("https", "tcp", "redis", "imaps", "pops", "ldaps", "grpc", "sip"),
             *STARTTLS_TYPES,
         ),
     )
@@ -371,6 +371,11 @@ class Check(Table):
     )
     from_uri: str | None = Field(
         default=None, description='Default "sip:lvsha@localhost".', json_schema_extra=_of("sip")
+    )
+    transport: Literal["udp", "tcp"] | None = Field(
+        default=None,
+        description="Default `udp`. `tcp` takes `tls` as well.",
+        json_schema_extra=_of("sip"),
     )
     database: str | None = Field(
         default=None, description='Default "postgres".', json_schema_extra=_of("mysql", "postgresql")

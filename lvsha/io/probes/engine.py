@@ -12,8 +12,12 @@ with it the stale event. Hence results are handed out after the batch.
 
 Lateness: a deadline passes only after everything that lies ready has been read,
 and whatever our loop was late by is added to it (at most four times the
-time-out). So a time-out says that the realserver had its whole time while
-somebody listened.
+time-out). So a time-out says that the realserver had its whole time while somebody
+listened.
+
+Cheap because most probes are answered: a deadline that is not needed any more stays
+in the wheel until its turn, where it is passed over, and the clock is read once for
+all events of a batch.
 """
 
 import select
@@ -30,6 +34,13 @@ from lvsha.io.probes.tls import Contexts
 
 TICK = 10 * MILLISECOND
 """The wheel's grid: a deadline passes up to this much late."""
+
+_SOON = 4
+"""Ticks. Most probes are over by then; only the others go to their deadline's own tick, so that those
+which are over do not lie in the wheel for as long as their time-out is."""
+
+_HORIZON = 6000
+"""Ticks. A later deadline is looked at once in that time."""
 
 _ROUNDS = 16
 """How often the epoll descriptor is asked again before deadlines get their turn."""
@@ -52,9 +63,10 @@ class Timed(Protocol):
     """Whoever has a deadline in the wheel."""
 
     bucket: int
+    """The tick of its deadline; 0: it has none."""
 
     def on_expired(self, now: Instant) -> None:
-        """The deadline has passed."""
+        """The deadline has passed: drop it, or put it off."""
 
 
 class Restartable(Protocol):
@@ -70,12 +82,17 @@ class Engine:
 
     def __init__(self) -> None:
         self.clock: Callable[[], int] = time.monotonic_ns
+        self.now = self.clock()
+        """When the batch of events under way, or the last one, was taken."""
         self.meter = LagMeter(Instant(time.monotonic_ns()))
         self.contexts = Contexts()
         self.tokens = count()
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._wheel: dict[int, set[Timed]] = {}
+        self._wheel: dict[int, list[Timed]] = {}
+        """By tick. One whose ``bucket`` is another by now is passed over."""
+        self._armed = 0
+        """Deadlines that are still wanted."""
         self._turned = time.monotonic_ns() // TICK
         self._again: deque[Handler] = deque()
         self._restarts: deque[Restartable] = deque()
@@ -90,6 +107,7 @@ class Engine:
     def serve(self) -> int:
         """Serve what is ready now; how many events there were."""
         events = self._epoll.poll(0)
+        self.now = self.clock()
         handlers = self._handlers
         for fd, mask in events:
             handler = handlers.get(fd)
@@ -105,30 +123,37 @@ class Engine:
                 probe.start()
         return served
 
-    def turn(self) -> None:
-        """Serve what is ready, then let the deadlines pass that have come."""
-        for _ in range(_ROUNDS):
-            if not self.serve():
-                break
-        now = Instant(self.clock())
-        reached = now // TICK
+    def turn(self) -> int:
+        """Serve what is ready, then let the deadlines pass that have come; how many events there were."""
+        served = more = self.serve()
+        reached = self.now // TICK
         if reached - self._turned > len(self._wheel):
-            due = [tick for tick in self._wheel if tick <= reached]
+            due = sorted(tick for tick in self._wheel if tick <= reached)
         else:
             due = [tick for tick in range(self._turned + 1, reached + 1) if tick in self._wheel]
         self._turned = reached
-        for tick in sorted(due):
-            for timed in tuple(self._wheel.pop(tick)):
+        passed = [(tick, timed) for tick in due for timed in self._wheel.pop(tick) if timed.bucket == tick]
+        if not passed:
+            return served
+        for _ in range(_ROUNDS):
+            if not more:
+                break
+            more = self.serve()
+            served += more
+        now = Instant(self.now)
+        for tick, timed in passed:
+            if timed.bucket == tick:
                 timed.on_expired(now)
+        return served
 
     @property
     def next_turn(self) -> Instant | None:
         """When ``turn`` has something to do; None: no deadline is in the wheel."""
-        if not self._wheel:
+        if not self._armed:
             return None
         # Every tick although little may be due: that is how our own lateness is noticed.
         # Few deadlines are worth fewer wakes.
-        if len(self._wheel) < _FEW:
+        if self._armed < _FEW:
             return Instant(min(*self._wheel, self._turned + 5) * TICK)
         return Instant((self._turned + 1) * TICK)
 
@@ -174,26 +199,33 @@ class Engine:
         """Start a probe, once more, when the batch of events under way has been served."""
         self._restarts.append(probe)
 
-    def put(self, timed: Timed, deadline: Instant) -> None:
-        """Call ``on_expired`` at ``deadline`` or up to one tick later."""
-        if not self._wheel:
-            # The wheel has stood still while it was empty.
+    def put(self, timed: Timed, deadline: int) -> None:
+        """Call ``on_expired`` at ``deadline`` or up to one tick later; earlier where it lies far ahead."""
+        if not self._armed:
+            # The wheel has stood still while nobody had a deadline.
+            self._wheel.clear()
             self._turned = max(self._turned, self.clock() // TICK)
-        tick = max(deadline // TICK + 1, self._turned + 1)
+        farthest = self._turned + _HORIZON
+        if not timed.bucket:
+            self._armed += 1
+            farthest = self._turned + _SOON
+        tick = deadline // TICK + 1
+        if tick > farthest:
+            tick = farthest
+        elif tick <= self._turned:
+            tick = self._turned + 1
         timed.bucket = tick
         bucket = self._wheel.get(tick)
         if bucket is None:
-            self._wheel[tick] = {timed}
+            self._wheel[tick] = [timed]
         else:
-            bucket.add(timed)
+            bucket.append(timed)
 
     def drop(self, timed: Timed) -> None:
-        """Take a deadline out of the wheel; harmless when it is not in."""
-        bucket = self._wheel.get(timed.bucket)
-        if bucket is not None:
-            bucket.discard(timed)
-            if not bucket:
-                del self._wheel[timed.bucket]
+        """Its deadline is not wanted any more; harmless when it has none."""
+        if timed.bucket:
+            timed.bucket = 0
+            self._armed -= 1
 
     def finish(self, done: Done, check_id: str, result: ProbeResult) -> None:
         self._finished.append((done, check_id, result))

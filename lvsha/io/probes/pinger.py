@@ -21,9 +21,8 @@ from lvsha.checker.probes.ping import (
 )
 from lvsha.checker.result import ProbeResult, Reason
 from lvsha.checker.settings import CheckSettings, PingOptions
-from lvsha.core.instant import Instant
 from lvsha.io.probes.engine import Done, Engine
-from lvsha.io.probes.prepare import Prepared
+from lvsha.io.probes.prepare import Prepared, Source
 from lvsha.io.probes.probe import Probe
 from lvsha.io.probes.sockets import CannotProbe, open_socket, our_failure
 
@@ -36,8 +35,6 @@ _READS_PER_EVENT = 1024
 _SOCKET_LIMIT = 64
 """Different sources (address, interface, mark) that pings may have at a time."""
 
-Source = tuple[int, object, str | None, int]
-
 
 class Pinger:
     """The ping sockets of an engine, by source."""
@@ -46,23 +43,18 @@ class Pinger:
         self._engine = engine
         self._sockets: dict[Source, _PingSocket] = {}
 
-    def socket_for(self, settings: CheckSettings) -> "_PingSocket":
-        """The socket that pings as ``settings`` say.
+    def socket_for(self, prepared: Prepared) -> "_PingSocket":
+        """The socket that pings as its settings say.
 
         Raises:
             CannotProbe: with a result that is ours.
         """
-        source = (
-            settings.address.version,
-            settings.bind_address,
-            settings.bind_interface,
-            settings.fwmark,
-        )
+        source = prepared.source
         found = self._sockets.get(source)
         if found is None:
             if len(self._sockets) >= _SOCKET_LIMIT:
                 self._close_idle()
-            found = self._sockets[source] = _PingSocket(self._engine, settings)
+            found = self._sockets[source] = _PingSocket(self._engine, prepared.settings)
         return found
 
     def close(self) -> None:
@@ -174,7 +166,7 @@ class PingProbe(Probe):
         settings = self.prepared.settings
         size = settings.options.payload_size if isinstance(settings.options, PingOptions) else 56
         try:
-            ping_socket = self._pinger.socket_for(settings)
+            ping_socket = self._pinger.socket_for(self.prepared)
         except CannotProbe as cannot:
             self.fail(cannot.result)
             return
@@ -192,10 +184,9 @@ class PingProbe(Probe):
             cookie=cookie,
             size=size,
         )
-        self.engine.put(self, Instant(self.started + settings.timeout))
-        host, _, *rest = self.prepared.destination
+        self.engine.put(self, self.started + settings.timeout)
         try:
-            ping_socket.socket.sendto(packet, (host, 0, *rest))
+            ping_socket.socket.sendto(packet, self.prepared.destination)
         except OSError as error:
             self.fail(our_failure("ping", error))
 

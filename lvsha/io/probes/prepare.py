@@ -1,5 +1,6 @@
 """What stays the same from probe to probe of a check, worked out once."""
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 from lvsha.checker.probes.agent import AgentQuestion
 from lvsha.checker.probes.database import MysqlQuestion, PostgresqlQuestion
-from lvsha.checker.probes.dialogue import DatagramQuestion, Question
+from lvsha.checker.probes.dialogue import DatagramQuestion, Question, QuickQuestion
 from lvsha.checker.probes.dns import DnsQuestion
 from lvsha.checker.probes.http import HttpQuestion
 from lvsha.checker.probes.ldap import LdapQuestion
@@ -35,7 +36,7 @@ from lvsha.checker.settings import (
     TcpOptions,
     TlsOptions,
 )
-from lvsha.core.addr import endpoint_text
+from lvsha.core.addr import Address, endpoint_text
 from lvsha.io.probes.sockets import is_plain
 
 
@@ -49,6 +50,10 @@ class Transport(Enum):
     FILE = auto()
 
 
+Source = tuple[int, Address | None, str | None, int]
+"""Version, address, interface, firewall mark."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Prepared:
     """A check, ready to be asked again and again."""
@@ -57,6 +62,8 @@ class Prepared:
     transport: Transport
     destination: tuple[str, int] | tuple[str, int, int, int]
     question: Question | None = None
+    quick: QuickQuestion | None = None
+    """The question, where its usual answer needs no dialogue."""
     datagrams: DatagramQuestion | None = None
     tls: TlsOptions | None = None
     """TLS from the first byte."""
@@ -66,8 +73,12 @@ class Prepared:
     plain: "Prepared | None" = None
     """The same target, only connected to; see ``plain_connects``."""
     family: int = socket.AF_INET
+    speaks_first: bool = False
+    """Once connected we speak or close at once; nobody greets us."""
     needs_options: bool = False
     """Its sockets are bound, marked, or otherwise not as they come."""
+    source: Source = (4, None, None, 0)
+    """From where it is asked; targets of one source share a ping socket."""
     turns: int = 0
 
     def next_turn(self) -> int:
@@ -100,9 +111,26 @@ def prepare(settings: CheckSettings) -> Prepared:
         ValueError: an option cannot be asked with.
     """
     prepared = _prepare(settings)
+    if prepared.tls is None:
+        prepared.quick = _quick(prepared.question)
+    # Where a reset follows at once, the realserver would not hear of the connection.
+    prepared.speaks_first = (
+        prepared.tls is not None or prepared.quick is not None
+    ) and not settings.close_with_reset
     if settings.plain_connects and prepared.transport is Transport.STREAM:
-        prepared.plain = replace(prepared, question=TcpQuestion(TcpOptions()), tls=None, starttls=None)
+        connect = TcpQuestion(TcpOptions())
+        speaks_first = not settings.close_with_reset
+        prepared.plain = replace(
+            prepared, question=connect, quick=connect, tls=None, starttls=None, speaks_first=speaks_first
+        )
     return prepared
+
+
+def _quick(question: Question | None) -> QuickQuestion | None:
+    if isinstance(question, HttpQuestion):
+        return question
+    # Who waits for a greeting does not speak first.
+    return question if isinstance(question, TcpQuestion) and (question.send or not question.expects) else None
 
 
 def _prepare(settings: CheckSettings) -> Prepared:
@@ -113,6 +141,12 @@ def _prepare(settings: CheckSettings) -> Prepared:
         destination=destination_of(settings),
         family=socket.AF_INET if settings.address.version == 4 else socket.AF_INET6,
         needs_options=not is_plain(settings),
+        source=(
+            settings.address.version,
+            settings.bind_address,
+            settings.bind_interface,
+            settings.fwmark,
+        ),
     )
     if kind is CheckKind.TCP:
         tcp = options if isinstance(options, TcpOptions) else TcpOptions()
@@ -135,6 +169,8 @@ def _prepare(settings: CheckSettings) -> Prepared:
         prepared.server_name = _name(prepared.tls, settings, grpc.host)
     elif kind is CheckKind.PING:
         prepared.transport = Transport.PING
+        host, _, *zone = prepared.destination
+        prepared.destination = (host, 0, *zone)  # type: ignore[assignment]  # still two or four
     elif kind in _STREAMS:
         prepared.question = _STREAMS[kind](options or _defaults(kind))
         if isinstance(options, SmtpOptions):
@@ -150,9 +186,16 @@ def _prepare(settings: CheckSettings) -> Prepared:
         prepared.transport = Transport.DATAGRAM
         prepared.datagrams = _DATAGRAMS[kind](options or _defaults(kind))
     elif kind is CheckKind.SIP:
-        prepared.transport = Transport.DATAGRAM
         sip = options if isinstance(options, SipOptions) else SipOptions()
-        prepared.datagrams = SipQuestion(sip, host=endpoint_text(settings.address, settings.port))
+        first = int.from_bytes(os.urandom(4), "big")
+        question = SipQuestion(sip, host=endpoint_text(settings.address, settings.port), first=first)
+        if sip.transport == "tcp":
+            prepared.question = question.over_stream()
+            prepared.tls = sip.tls
+            prepared.server_name = _name(sip.tls, settings, None)
+        else:
+            prepared.transport = Transport.DATAGRAM
+            prepared.datagrams = question
     elif kind is CheckKind.EXEC:
         prepared.transport = Transport.PROGRAM
     elif kind is CheckKind.FILE:

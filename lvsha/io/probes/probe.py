@@ -7,6 +7,8 @@ from lvsha.core.instant import Instant
 from lvsha.io.probes.engine import TICK, Done, Engine
 from lvsha.io.probes.prepare import Prepared
 
+_OK = Reason.OK
+
 
 class Probe:
     """One question on its way. It reacts to events of its descriptor and to its deadline."""
@@ -57,7 +59,7 @@ class Probe:
     def on_expired(self, now: Instant) -> None:
         timeout = self.prepared.settings.timeout
         due = Instant(self.started + timeout + min(self.missed, CREDIT_LIMIT * timeout))
-        late = now - self.bucket * TICK
+        late = now - max(self.bucket, due // TICK + 1) * TICK
         if due <= now and late >= NOTICEABLE and not self.was_given_time:
             # The whole machine may have stood still: what came meanwhile is read before time runs out again.
             self.was_given_time = True
@@ -72,15 +74,14 @@ class Probe:
         if self.is_over:
             return
         engine = self.engine
+        if engine.now < self.started:
+            engine.now = engine.clock()  # it ended where it began, after the last batch
         reason, detail, weight, percent, warning = verdict
-        timings = self.timings(engine.clock() - self.started)
+        timings = self.timings(engine.now - self.started)
         lag = engine.meter.total - self.lag_at_start
         self.cancel()
-        engine.finish(
-            self.done,
-            self.check_id,
-            ProbeResult(reason is Reason.OK, reason, detail, timings, ours, lag, weight, percent, warning),
-        )
+        fields = (reason is _OK, reason, detail, timings, ours, lag, weight, percent, warning)
+        engine.finish(self.done, self.check_id, tuple.__new__(ProbeResult, fields))
 
     def fail(self, result: ProbeResult) -> None:
         """The end, by an error of a system call."""

@@ -48,6 +48,7 @@ class Recorder:
         self._began = time.monotonic_ns()
         if prepared.question is not None:
             prepared.question = _Question(prepared.question, self.note)
+            prepared.quick = None
         if prepared.datagrams is not None:
             prepared.datagrams = _DatagramQuestion(prepared.datagrams, self.note)
         return prepared

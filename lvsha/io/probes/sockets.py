@@ -14,6 +14,7 @@ from lvsha.checker.settings import CheckSettings
 
 SO_BINDTODEVICE = 25
 SO_MARK = 36
+TCP_QUICKACK = 12
 IP_BIND_ADDRESS_NO_PORT = 24
 """Leaves the choice of the port to connect(): 28,000 of them per target instead of altogether."""
 

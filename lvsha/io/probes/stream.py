@@ -8,11 +8,10 @@ import ssl
 from lvsha.checker.probes.dialogue import Dialogue, Step, Verdict
 from lvsha.checker.result import Reason, Timings
 from lvsha.checker.settings import TlsOptions
-from lvsha.core.instant import Instant
 from lvsha.io.probes.engine import Done, Engine
 from lvsha.io.probes.prepare import Prepared
 from lvsha.io.probes.probe import Probe
-from lvsha.io.probes.sockets import CannotProbe, open_socket, our_failure, their_failure
+from lvsha.io.probes.sockets import TCP_QUICKACK, CannotProbe, open_socket, our_failure, their_failure
 from lvsha.io.probes.tls import TlsFailure, TlsStream
 
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
@@ -54,8 +53,8 @@ class StreamProbe(Probe):
 
     def __init__(self, engine: Engine, check_id: str, prepared: Prepared, done: Done) -> None:
         super().__init__(engine, check_id, prepared, done)
-        assert prepared.question is not None, "a stream has a question"
-        self._dialogue: Dialogue = prepared.question.begin()
+        self._dialogue: Dialogue | None = None
+        """None: the answer may still be one that needs none."""
         self._socket: socket.SocketType | None = None
         self._tls: TlsStream | None = None
         self._queue = b""
@@ -73,11 +72,14 @@ class StreamProbe(Probe):
             self.fail(cannot.result)
             return
         self._socket = opened
+        if prepared.speaks_first:
+            # The acknowledgement of the handshake travels with what we say: a packet less here and there.
+            opened.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 0)
         number = opened.connect_ex(prepared.destination)
         if number not in (errno.EINPROGRESS, 0):
             self.fail(our_failure("connect", OSError(number, "")))
             return
-        self.engine.put(self, Instant(self.started + prepared.settings.timeout))
+        self.engine.put(self, self.started + prepared.settings.timeout)
         self.engine.watch(opened.fileno(), self)
 
     def _reconnect(self) -> None:
@@ -110,7 +112,7 @@ class StreamProbe(Probe):
             return Verdict(Reason.TIMEOUT, "connected, waiting for the TLS handshake")
         if self._queue:
             return Verdict(Reason.TIMEOUT, f"connected, {len(self._queue)} bytes could not be sent")
-        return Verdict(Reason.TIMEOUT, f"connected, waiting for {self._dialogue.phase}")
+        return Verdict(Reason.TIMEOUT, f"connected, waiting for {self._talk().phase}")
 
     def on_event(self, mask: int) -> None:
         opened = self._socket
@@ -125,15 +127,34 @@ class StreamProbe(Probe):
             if not mask & select.EPOLLOUT:
                 return
             self._is_connected = True
-            self._connected_at = self.engine.clock() - self.started
-            if self.prepared.tls is not None:
-                self._begin_tls(self.prepared.tls)
+            self._connected_at = self.engine.now - self.started
+            prepared = self.prepared
+            if prepared.tls is not None:
+                self._begin_tls(prepared.tls)
+            elif prepared.quick is not None and self._dialogue is None:
+                opening = prepared.quick.opening
+                self._queue = opening.send
+                if self._queue:
+                    self._flush()
+                if opening.verdict is not None:
+                    self.conclude(opening.verdict)
             else:
-                self._act(self._dialogue.connected())
+                self._act(self._talk().connected())
         elif self._queue and mask & select.EPOLLOUT:
             self._flush()
         if mask & _READABLE and self._socket is not None:
             self._read(mask)
+
+    def _talk(self) -> Dialogue:
+        """The dialogue; it begins when it is needed."""
+        dialogue = self._dialogue
+        if dialogue is None:
+            prepared = self.prepared
+            assert prepared.question is not None, "a stream has a question"
+            dialogue = self._dialogue = prepared.question.begin()
+            if prepared.quick is not None and self._is_connected:
+                dialogue.connected()  # its opening has been said
+        return dialogue
 
     # Reading
 
@@ -153,8 +174,14 @@ class StreamProbe(Probe):
             if not data:
                 self._closed()
                 return
-            if self._first_byte_at is None and not self._is_handshaking:
-                self._first_byte_at = self.engine.clock() - self.started
+            if self._dialogue is None and self.prepared.quick is not None:
+                self._first_byte_at = self.engine.now - self.started
+                verdict = self.prepared.quick.judge_whole(data)
+                if verdict is not None:
+                    self.conclude(verdict)
+                    return
+            elif self._first_byte_at is None and not self._is_handshaking:
+                self._first_byte_at = self.engine.now - self.started
             self._take(data)
             if len(data) < size and not mask & _HANGUP:
                 # Drained: whatever comes now is a new edge. With a hang-up there may be an
@@ -167,7 +194,7 @@ class StreamProbe(Probe):
     def _take(self, data: bytes) -> None:
         tls = self._tls
         if tls is None:
-            self._act(self._dialogue.received(data))
+            self._act(self._talk().received(data))
             return
         try:
             if self._is_handshaking:
@@ -176,8 +203,10 @@ class StreamProbe(Probe):
                 if not done:
                     return
                 self._is_handshaking = False
-                self._tls_at = self.engine.clock() - self.started
-                self._act(self._dialogue.connected())
+                # Handshakes take long: not all of a batch end when it began.
+                self.engine.now = self.engine.clock()
+                self._tls_at = self.engine.now - self.started
+                self._act(self._talk().connected())
                 data = b""
             for piece in tls.decrypt(data):
                 if self._socket is None or self._tls is not tls:
@@ -186,8 +215,8 @@ class StreamProbe(Probe):
                     self._closed()
                     return
                 if self._first_byte_at is None:
-                    self._first_byte_at = self.engine.clock() - self.started
-                self._act(self._dialogue.received(piece))
+                    self._first_byte_at = self.engine.now - self.started
+                self._act(self._talk().received(piece))
             if self._socket is not None:
                 self._send_raw(tls.pending())
         except TlsFailure as failure:
@@ -199,10 +228,10 @@ class StreamProbe(Probe):
         if self._is_handshaking:
             self.conclude(Verdict(Reason.TLS_FAILED, "closed during the TLS handshake"))
         else:
-            self.conclude(self._dialogue.closed())
+            self.conclude(self._talk().closed())
 
     def _waiting_for(self) -> str:
-        return "the TLS handshake" if self._is_handshaking else self._dialogue.phase
+        return "the TLS handshake" if self._is_handshaking else self._talk().phase
 
     # Acting
 

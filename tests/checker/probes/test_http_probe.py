@@ -39,6 +39,14 @@ def answer(body: bytes = b"hello", status: str = "200 OK", headers: str = "") ->
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
+def _altered(text: bytes) -> st.SearchStrategy[bytes]:
+    """``text`` with a piece of it replaced by something that means something to a parser."""
+    pieces = [b"", b"\n", b"\r\n", b"\r\n\r\n", b"\nContent-Length: 3\r\n", b" ", b"0", b"chunked", b"X" * 9]
+    return st.tuples(
+        st.integers(0, len(text)), st.integers(0, 12), st.sampled_from(pieces), st.booleans()
+    ).map(lambda cut: text if cut[3] else text[: cut[0]] + cut[2] + text[cut[0] + cut[1] :])
+
+
 # The request
 
 
@@ -210,6 +218,27 @@ def test_verdict_does_not_depend_on_the_pieces(
         verdict = feed(question(options).begin(), *pieces)
         assert verdict is not None
         assert verdict.reason is reason, (size, verdict)
+
+
+def test_a_usual_answer_is_judged_without_a_dialogue() -> None:
+    asked = question(HttpOptions())
+
+    assert asked.judge_whole(answer()) == ask(HttpOptions(), answer()) == Verdict(Reason.OK, "status 200")
+    assert asked.judge_whole(answer()[:-1]) is None, "the body has not come yet"
+    assert asked.judge_whole(answer(status="503 No")) is None
+
+
+@given(
+    st.sampled_from([v for v in VERDICTS if len(v[2]) < 500])
+    .map(lambda case: (case[1], case[2]))
+    .flatmap(lambda case: st.tuples(st.just(case[0]), _altered(case[1])))
+)
+def test_whoever_is_judged_at_once_is_judged_as_by_a_dialogue(case: tuple[HttpOptions, bytes]) -> None:
+    options, text = case
+
+    verdict = question(options).judge_whole(text)
+
+    assert verdict is None or verdict == ask(options, text)
 
 
 @given(st.data())

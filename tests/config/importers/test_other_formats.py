@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lvsha.checker.pool import OnFailure
-from lvsha.checker.settings import RadiusOptions
+from lvsha.checker.settings import RadiusOptions, SipOptions
 from lvsha.config.exporters.ipvsadm import to_ipvsadm
 from lvsha.config.exporters.keepalived import to_keepalived
 from lvsha.config.importers.convert import FORMATS, to_toml, verified
@@ -116,6 +116,21 @@ def test_every_service_of_ldirectord_has_a_check(service: str, kind: str) -> Non
 
     assert check is not None
     assert str(check.kind) == kind
+
+
+def test_sip_is_asked_over_what_its_service_speaks() -> None:
+    text = "virtual=10.0.0.1:5060\n real=10.0.0.2:5060 gate\n service=sip\n protocol={}\n"
+    checks = [
+        settings("ldirectord", text.format(protocol)).services[0].realservers[0].check
+        for protocol in ("udp", "tcp")
+    ]
+
+    assert [
+        check.options.transport for check in checks if check and isinstance(check.options, SipOptions)
+    ] == [
+        "udp",
+        "tcp",
+    ]
 
 
 @pytest.mark.parametrize(("service", "plain"), [("http", 4), ("dns", 0)])
