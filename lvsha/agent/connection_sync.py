@@ -23,7 +23,7 @@ from lvsha.agent.journal import Journal
 from lvsha.agent.kernel_ear import KernelEar
 from lvsha.agent.peer_line import Datagram, PeerLine
 from lvsha.agent.relay_status import coverage_status, describe
-from lvsha.agent.seeding import seed
+from lvsha.agent.seeding import seed, seed_handshakes
 from lvsha.core.errors import ConfigErrors
 from lvsha.core.instant import MILLISECOND, SECOND, Instant, earliest, to_seconds
 from lvsha.core.machine import Event, Output
@@ -193,8 +193,13 @@ class ConnectionSync:
             await asyncio.sleep(_JOINED_LOOK_S)
 
     async def flush(self, deadline_s: float) -> bool:
-        """Until every connected peer has in its kernel what ours has told so far; False: not in time."""
+        """Until every connected peer has in its kernel what ours has told so far; False: not in time.
+
+        And, where the addresses have gone already, what it does not tell.
+        """
         self.read_kernel()
+        if not self._is_master:
+            await self.tell_handshakes()
         waiting = [self.barrier(view.peer) for view in self.relay.peers(monotonic()) if view.connected]
         if not waiting:
             return False
@@ -202,6 +207,13 @@ class ConnectionSync:
         for future in late:
             future.cancel()
         return not late
+
+    async def tell_handshakes(self) -> int:
+        """Pass on, once the address has moved, what our kernel announces to nobody; how many those are."""
+        count = await seed_handshakes(self.store, self._ipvs)
+        if count:
+            self._perform(self.relay.on_changes(monotonic()))
+        return count
 
     def nudge_interval(self, configured: int) -> int:
         """How often to push the kernel's buffer out: while it has much to say more often than configured."""

@@ -87,6 +87,9 @@ class Switchover:
         while pending:
             output = pending.pop(0)
             if isinstance(output, FlushKernel):
+                if output.handshakes:
+                    # First: their clients wait for an answer now.
+                    await self._sync.tell_handshakes()
                 await self._flush_kernel()
                 self._sync.read_kernel()
                 pending += self._handover.on_flushed(monotonic())

@@ -12,7 +12,9 @@
 3. The peer says that its services and their quorums are there and that it takes
    entries; nothing is missing there that is not on its way this moment.
 4. Give up the address.
-5. Once more: what came between 2 and 4.
+5. Once more: what came between 2 and 4, and the connections whose handshake began here
+   and ends there: the kernel announces a connection with its third packet, which we
+   shall not see.
 
 Before step 4 a deadline, a lost peer or a peer that is not ready refuses the switchover,
 with what would be lost; nothing has changed then. With ``force`` it goes on.
@@ -51,6 +53,9 @@ class Step(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FlushKernel(Action):
     """Push the kernel's part-filled sync message into the relay; answer with ``on_flushed``."""
+
+    handshakes: bool = False
+    """And the connections that it announces to nobody, because their handshake is not over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class Handover:
             return []
         self.step = Step.FLUSHING_LAST
         self.deadline = after(now, LAST_PATIENCE)
-        return [FlushKernel()]
+        return [FlushKernel(handshakes=True)]
 
     def on_deadline(self, now: Instant) -> list[Output]:
         if self.deadline is None or now < self.deadline:

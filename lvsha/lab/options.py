@@ -24,6 +24,13 @@ def duration(text: str) -> float:
     return value
 
 
+def milliseconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 1000:
+        raise ValueError("milliseconds, 1 to 1000")
+    return value
+
+
 def percent(text: str) -> int:
     value = int(text)
     if not 0 <= value <= 90:
@@ -174,6 +181,13 @@ OPTIONS = (
         name="idle", field="idle", metavar="N", parse=positive, help="connections that say nothing, in a load"
     ),
     Option(
+        name="distance",
+        field="distance_ms",
+        metavar="MS",
+        parse=milliseconds,
+        help="of the client from the directors, each way",
+    ),
+    Option(
         name="handovers",
         field="handovers",
         metavar="N",
@@ -196,6 +210,20 @@ OPTIONS = (
         metavar="yes|no",
         parse=yes_or_no,
         help="lvsha starts as a fork with its modules loaded, which saves a busy guest much time",
+    ),
+    Option(
+        name="beat",
+        field="beat_ms",
+        metavar="MS",
+        parse=milliseconds,
+        help="between two heartbeats; fewer of them leave the processor to the directors",
+    ),
+    Option(
+        name="capture",
+        field="capture",
+        metavar="yes|no",
+        parse=yes_or_no,
+        help="record the wire, to be kept if the run fails",
     ),
     Option(
         name="phase",

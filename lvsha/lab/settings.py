@@ -58,6 +58,8 @@ class RunSettings:
     """Not 0: a service for this firewall mark (and the next, for a second address) instead of by address."""
     idle: int = 10_000
     """Connections that say nothing, beside a load."""
+    distance_ms: float = 0.0
+    """Of the client from the directors, each way."""
     handovers: int = 1
     """Of ``switchover-under-load``, one after another."""
     entries: int = 100_000
@@ -75,6 +77,8 @@ class RunSettings:
     """How lvsha's directors synchronise: ``relay`` or ``multicast``."""
     warm: bool = False
     """lvsha's directors begin as forks that have their modules already: seconds less in a guest."""
+    beat_ms: float = 2.0
+    """Between two heartbeats; fewer cost a guest's one processor less, and see no shorter silence."""
     capture: bool = True
     """Record the wire with tcpdump, to be kept if the run fails."""
 

@@ -30,7 +30,6 @@ from lvsha.lab.story import Story
 from lvsha.lab.timeline import Timeline
 from lvsha.lab.topology import DIRECTORS, PORT, Method, Topology
 
-HEARTBEAT_MS = 2.0
 LAST_VIP_HEARTBEAT_MS = 10.0
 """Of the last of many VIPs: enough to see whether it is back later than the first."""
 
@@ -40,7 +39,7 @@ ROUND_TRIPS = 4
 CHECKED_A_SECOND = 500
 """Of connections, at least, where a busy guest asks all of them at once."""
 
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
 NICE = -10
 """Of client, realservers and witness: the one CPU of a user-mode guest must not delay who measures."""
 HEARTBEAT_PRIORITY = 20
@@ -96,6 +95,8 @@ class Stage:
         self.topology.mark(self.settings.fwmark)
         if self.settings.is_persistent:
             self.topology.be_many()
+        if self.settings.distance_ms:
+            self.topology.move_away(self.settings.distance_ms)
         if self.settings.capture and shutil.which("tcpdump"):
             self._capture = self._start_capture()
         for name in self.topology.realservers:
@@ -268,7 +269,7 @@ class Stage:
             self._passages = Passages("br0", self.topology.client_address(), path)
         client = self._helpers["heartbeat"]
         first, *last = [str(address) for address in self.peer.served]
-        flows = [[first, HEARTBEAT_MS], *([address, LAST_VIP_HEARTBEAT_MS] for address in last)]
+        flows = [[first, self.settings.beat_ms], *([address, LAST_VIP_HEARTBEAT_MS] for address in last)]
         client.send({"flows": flows, "port": PORT, "avoid": avoid})
         client.receive(15.0)
         self._heartbeat_on = True

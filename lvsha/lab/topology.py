@@ -113,6 +113,12 @@ class Topology:
             for director in self.directors.values():
                 director.run([*words, "-j", "MARK", "--set-mark", str(mark)])
 
+    def move_away(self, distance_ms: float) -> None:
+        """Put the client so far from the directors, each way."""
+        words = ["root", "netem", "delay", f"{distance_ms:g}ms", "limit", "100000"]
+        netns.run(["tc", "qdisc", "add", "dev", self.port("client"), *words])
+        self.client.run(["tc", "qdisc", "add", "dev", "eth0", *words])
+
     def disturb(self, director: str, *, loss: int, port: int, family: int) -> None:
         """Lose, reorder and double what reaches a director's UDP port, and nothing else.
 

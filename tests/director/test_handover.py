@@ -81,7 +81,7 @@ def test_connections_go_before_the_address_and_the_rest_after_it() -> None:
         [FlushKernel()],
         [StartBarrier(7, 2)],
         [ReleaseAddresses()],
-        [FlushKernel()],
+        [FlushKernel(handshakes=True)],
         [StartBarrier(7, 3)],
         [HandoverFinished(40 * MILLISECOND, "", 0)],
     ]
@@ -100,7 +100,7 @@ def test_force_goes_on_without_a_peer() -> None:
     handover, outputs = started(None, force=True)
 
     assert outputs == [ReleaseAddresses()]
-    assert handover.on_released(NOW) == [FlushKernel()]
+    assert handover.on_released(NOW) == [FlushKernel(handshakes=True)]
     assert handover.on_flushed(NOW) == [HandoverFinished(0, "no other director is connected", 0)]
 
 

@@ -61,9 +61,9 @@ _MESSAGE = struct.Struct("=QIIQQQQIIII")
 _VECTOR = struct.Struct("=QQ")
 
 
-def syn(source: IPv4Address, port: int, target: IPv4Address) -> bytes:
+def syn(source: IPv4Address, port: int, target: IPv4Address, to: int = FLOODED_PORT) -> bytes:
     """One TCP SYN with its IPv4 header; the kernel fills the header's checksum."""
-    segment = struct.pack("!HHIIBBHHH", port, FLOODED_PORT, 1, 0, 5 << 4, _SYN, 65535, 0, 0)
+    segment = struct.pack("!HHIIBBHHH", port, to, 1, 0, 5 << 4, _SYN, 65535, 0, 0)
     pseudo = source.packed + target.packed + struct.pack("!BBH", 0, Protocol.TCP, len(segment))
     checksum = struct.pack("!H", internet_checksum(pseudo + segment))
     return _ip(source, target, Protocol.TCP, segment[:16] + checksum + segment[18:])
