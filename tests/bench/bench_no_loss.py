@@ -197,7 +197,8 @@ def play_matrix(arguments: argparse.Namespace) -> int:
     if not arguments.only_page:
         names = arguments.cell or list(matrix.cells())
         matrix.play(names, folder, arguments.director, again=arguments.again, until=until)
-    tables = [matrix.page(folder, kind) for kind in ("lvsha", "keepalived") if any(folder.glob(f"{kind}_*"))]
+    played = matrix.Played()
+    tables = [matrix.page(played, kind) for kind in ("lvsha", "keepalived") if kind in played]
     text = "\n\n".join(tables)
     if arguments.page is not None:
         write_between(arguments.page, MATRIX_BEGIN, text, MATRIX_END)
