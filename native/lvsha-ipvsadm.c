@@ -8,12 +8,14 @@
  */
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -41,25 +43,23 @@ struct destination {
 
 static char **arguments;
 
-/* -- the way out ----------------------------------------------------------------------------------------- */
+/* -- the way out ----------------------------------------------------------------- */
 
 static void python(void)
 {
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 4);
+    char path[PATH_MAX + 4];
 
-    if (length > 0) {
-        strcpy(path + length, ".py");
+    /* Where this program is, which may be called by a link. /proc would tell, but a chroot has none. */
+    if (realpath((char *)getauxval(AT_EXECFN), path)) {
+        strcat(path, ".py");
         setenv("LVSHA_IPVSADM_NAME", arguments[0], 1); /* a script is told its path instead */
         execv(path, arguments);
-        perror(path);
-    } else {
-        perror("lvsha-ipvsadm: /proc must be mounted");
     }
+    perror(path);
     exit(2);
 }
 
-/* -- memory that grows ------------------------------------------------------------------------------------- */
+/* -- memory that grows ----------------------------------------------------------- */
 
 struct heap {
     char *data;
@@ -80,7 +80,7 @@ static void *more(struct heap *heap, size_t size)
 
 static struct heap services, destinations;
 
-/* -- attributes -------------------------------------------------------------------------------------------- */
+/* -- attributes ------------------------------------------------------------------ */
 
 struct attribute {
     const unsigned char *value; /* NULL: not there */
@@ -139,7 +139,7 @@ static void pack_address(const uint32_t key[4], uint32_t packed[4])
         packed[i] = htonl(key[i]);
 }
 
-/* -- questions ------------------------------------------------------------------------------------------------ */
+/* -- questions ------------------------------------------------------------------- */
 
 static const char *const methods[] = {"Masq", "Local", "Tunnel", "Route", "Bypass"};
 enum { METHODS = sizeof methods / sizeof *methods };
@@ -276,7 +276,7 @@ static void ask_destinations(struct service *service)
     service->servers = destinations.used / sizeof(struct destination) - service->first;
 }
 
-/* -- the list ------------------------------------------------------------------------------------------------- */
+/* -- the list -------------------------------------------------------------------- */
 
 /* As ipvsadm compares: by the sign of a difference in 32 bits, which is no order of far apart words. Such are
  * sorted as the C library's qsort() happens to sort them; so is ipvsadm's list. */

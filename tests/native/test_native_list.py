@@ -72,6 +72,16 @@ def test_other_words_are_pythons(program: Path, words: str) -> None:
     assert done.returncode == 3
 
 
+def test_python_is_found_from_a_link_and_in_a_chroot(program: Path, tmp_path: Path) -> None:
+    link = tmp_path / "ipvsadm"
+    link.symlink_to(program)
+
+    done = subprocess.run([link, "-S"], cwd="/", capture_output=True, text=True)
+
+    assert done.stdout == f"{link}|-S|"
+    assert b"/proc" not in program.read_bytes()
+
+
 def test_a_list_that_cannot_be_asked_for_is_pythons(program: Path) -> None:
     """Here because the netlink socket would become its standard error."""
     done = subprocess.run(["sh", "-c", 'exec "$0" -Ln 2>&-', str(program)], capture_output=True, text=True)
