@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.server import HTTPServer
 from typing import Final, Protocol
 
+from lvsha.cli.interrupt import until_stopped
 from lvsha.cli.sync_format import address_text
 from lvsha.cli.sync_options import is_sync_destination, wanted_ports
 from lvsha.core.errors import KernelError, LvshaError
@@ -180,7 +181,7 @@ def listen(
     interval_s: float = 1.0,
     server: HTTPServer | None = None,
 ) -> None:
-    """Until the time is over or somebody presses Ctrl-C. ``on_tick`` gets the wall clock's time.
+    """Until the time is over or somebody ends it, see ``until_stopped``. ``on_tick`` gets the wall clock's time.
 
     ``server`` answers in between.
 
@@ -190,7 +191,7 @@ def listen(
     start = time.monotonic()
     end = None if duration_s is None else start + duration_s
     next_tick = start + interval_s
-    try:
+    with until_stopped():
         while True:
             now = time.monotonic()
             if now >= next_tick:
@@ -205,8 +206,6 @@ def listen(
                         on_message(heard)
                 elif server is not None:
                     server.handle_request()
-    except KeyboardInterrupt:
-        return
 
 
 def wall_clock() -> Instant:

@@ -255,13 +255,14 @@ def _listen(
     import select
     import time
 
+    from lvsha.cli.interrupt import until_stopped
     from lvsha.trace.decode import Decoder
     from lvsha.trace.live import Line, concerns
 
     places = {each: gathered.place(each.interface, clock=0, own_macs=[each.mac]) for each in sockets}
     decoder, line = Decoder(), Line(gathered)
     end = None if arguments.duration is None else time.monotonic() + arguments.duration
-    try:
+    with until_stopped():
         while end is None or time.monotonic() < end:
             left = None if end is None else max(0.0, end - time.monotonic())
             for ready in select.select(sockets, [], [], left)[0]:
@@ -276,5 +277,3 @@ def _listen(
                         writer.write(frame.time_ns, frame.data, frame.length)
                     if gathered.add(place, made) and not arguments.json:
                         print(line.of(place, made), flush=True)
-    except KeyboardInterrupt:
-        pass
