@@ -181,7 +181,7 @@ def listen(
     interval_s: float = 1.0,
     server: HTTPServer | None = None,
 ) -> None:
-    """Until the time is over or somebody ends it, see ``until_stopped``. ``on_tick`` gets the wall clock's time.
+    """Until the time is over or somebody ends it (``until_stopped``). ``on_tick`` gets the wall clock's time.
 
     ``server`` answers in between.
 
