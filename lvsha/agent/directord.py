@@ -58,11 +58,11 @@ from lvsha.io.reactor import monotonic
 _ALERT_FLUSH_S = 1.0
 """How long a planned stop waits for messages that are on their way."""
 _ALIVE_INTERVAL = 0.5
-_TABLE_FIRST_S = 3.0
+_TABLE_FIRST_S = 8.0
 """How long the API waits for a resync: on one processor they would only hold each other up."""
 _FREEZE_S = 10.0
 _MANY_CHANGES = 2000
-_GARBAGE = (5_000, 20, 20)
+_GARBAGE = (1_000, 10, 100)
 """A table of ten thousand rows is no garbage: with Python's own (700, 10, 10) all of it was looked at with
 every second reading."""
 _RELAY_FLUSH_S = 0.4

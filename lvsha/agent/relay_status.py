@@ -15,8 +15,8 @@ from lvsha.wire.ipvs_sync.names import protocol_name
 from lvsha.wire.ipvs_sync.v1 import assemble
 from lvsha.wire.relay import Readiness
 
-_LOST_MOST = 10_000
-"""Connections that would be lost now: so many are counted by service, 30 ms at the most."""
+_LOST_MOST = 1_500
+"""Connections that would be lost now: so many are counted by service, 5 ms at the most."""
 _LOST_SHOWN = 20
 
 Status = dict[str, Any]

@@ -17,7 +17,7 @@ from lvsha.wire.ipvs_sync.records import SyncConn
 from lvsha.wire.ipvs_sync.v1 import encode_entry
 
 _READS_MOST = 5
-_AT_ONCE = 1_000
+_AT_ONCE = 500
 """Rows taken from the table between two looks at everything else."""
 _HANDSHAKES_AMONG = 50_000
 """Rows at most of a table that is read for its handshakes: 0.3 s before Linux 6.14, and worse beyond."""

@@ -93,10 +93,11 @@ class Mirror:
             entry = normalize(entry)
             timeout = timeout_of(entry)
             needed = timeout + self.window
-            held = store.get(key_of(entry))
+            key = key_of(entry)
+            held = store.get(key)
             if held is not None and self._is_known(held, entry) and held.expires - now >= needed:
                 continue
-            if store.observe(entry, now, lifetime=needed + timeout // SLACK_DIVISOR):
+            if store.observe_normal(key, entry, now, lifetime=needed + timeout // SLACK_DIVISOR):
                 news += 1
             else:
                 self.refused += 1

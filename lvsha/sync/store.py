@@ -175,6 +175,10 @@ class Store:
         entry = normalize(entry)
         return self._speak(key_of(entry), entry, now, lifetime)
 
+    def observe_normal(self, key: bytes, entry: bytes, now: Instant, *, lifetime: int) -> bool:
+        """The same of an entry that has been through ``normalize``, and its key."""
+        return self._speak(key, entry, now, lifetime)
+
     def seed(self, entry: bytes, now: Instant, *, lifetime: int | None = None) -> bool:
         """Our kernel had the row before we started. Does nothing to a row that is held; False: full."""
         entry = normalize(entry)
@@ -305,7 +309,7 @@ class Store:
                 if other != peer:
                     waiting.bulk.add(key, now)
                     waiting.missing.add(key)
-        self.counts[verdict] += 1
+        self.counts[verdict._value_] += 1  # an enum is hashed by a function in Python
         return verdict, key
 
     def _weigh(self, key: bytes, held: Held | None, record: Record, now: Instant) -> Verdict:
