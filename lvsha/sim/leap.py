@@ -115,7 +115,7 @@ _ROLES: dict[type, dict[str, Role]] = {
     Endpoint: _roles(equal="family", count="accepted", skip="_guard _keys _routers"),
     ReplayGuard: _roles(equal="_offset", number="_last _before _heard"),
     announce.Announcer: _roles(count="_tickets", instant="_not_before", skip="_queue _first _is_known"),
-    announce._Entry: _roles(instant="due again", equal="rounds", count="ticket"),
+    announce._Entry: _roles(instant="due again", equal="rounds form", count="ticket"),
     lease.Leases: _roles(instant="_deadline"),
     lease._Held: _roles(equal="lease turn", instant="due"),
     conflict.ConflictWatch: {},

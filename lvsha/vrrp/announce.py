@@ -4,9 +4,11 @@ Think of somebody who has five hundred letters to post and must also wave to a
 friend every tenth of a second: a few letters at a time, a look at the clock, and
 again. Every address has a number of rounds to go (``GarpSettings.repeat`` after a
 takeover), perhaps one more at the end of the former MASTER's lease, then one round
-per ``refresh``. What is due is sent in bursts of ``packets_per_millisecond`` x 2, at
-least 2 ms apart, whoever is late; an advert that falls due during a burst waits for
-the burst, never for the schedule.
+per ``refresh``. In a round, every address is told in one form before any is told in the
+other: most neighbours need only one of them. What is due is sent in bursts of
+``packets_per_millisecond`` x 2, at least 2 ms apart; a burst that comes late is longer by
+what was missed of up to ``MISSED``, for timers of 10 ms. An advert that falls due
+during a burst waits for the burst, never for the schedule.
 
 Announcing what is being announced already does not start again from the first
 address: it only gives the rounds back. So a peer that provokes a re-announcement
@@ -28,6 +30,8 @@ from lvsha.vrrp.settings import GarpSettings
 
 BURST = 2 * MILLISECOND
 """Between two bursts: what an epoll timer can keep, give or take one."""
+MISSED = 8 * MILLISECOND
+"""Of lateness that a burst makes up for."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,8 @@ class _Entry:
     """When one round more is due, once the others are out."""
     ticket: int = 0
     """Of its one live item in the queue."""
+    form: int = 0
+    """Which packet of the round is next."""
 
 
 class Announcer:
@@ -109,18 +115,26 @@ class Announcer:
         if now < self._not_before:
             return outputs
         self._is_known = False
+        missed = 0
+        if self._queue:
+            missed = min(MISSED, max(0, now - max(self._queue[0][0], self._not_before)))
         while self._queue and self._queue[0][0] <= now:
             if not self._is_live(self._queue[0]):
                 heapq.heappop(self._queue)
                 continue
             key = self._queue[0][2]
             entry = self._entries[key]
-            packets = _packets(entry)
-            burst = entry.garp.packets_per_millisecond * (BURST // MILLISECOND)
-            if outputs and len(outputs) + len(packets) > burst:
+            burst = entry.garp.packets_per_millisecond * (BURST + missed) // MILLISECOND
+            if outputs and len(outputs) >= burst:
                 break
             heapq.heappop(self._queue)
-            outputs += packets
+            outputs.append(_packet(entry))
+            entry.form += 1
+            if entry.form < _forms(entry):
+                entry.due = now  # behind all that are due already
+                self._put(key, entry)
+                continue
+            entry.form = 0
             entry.rounds = max(0, entry.rounds - 1)
             wait = entry.garp.interval if entry.rounds else entry.garp.refresh
             if not entry.rounds and entry.again is not None:
@@ -147,7 +161,11 @@ class Announcer:
         return entry is not None and entry.ticket == item[1]
 
 
-def _packets(entry: _Entry) -> list[Output]:
+def _forms(entry: _Entry) -> int:
+    return len(entry.garp.forms) if isinstance(entry.address, IPv4Address) else 1
+
+
+def _packet(entry: _Entry) -> Output:
     if isinstance(entry.address, IPv4Address):
-        return [SendGratuitousArp(entry.interface, entry.address, form) for form in entry.garp.forms]
-    return [SendNeighborAdvertisement(entry.interface, entry.address)]
+        return SendGratuitousArp(entry.interface, entry.address, entry.garp.forms[entry.form])
+    return SendNeighborAdvertisement(entry.interface, entry.address)

@@ -34,8 +34,8 @@ The rules
    A MASTER late by more than the down interval it promised makes sure of it too. Has
    somebody else taken over meanwhile, it steps down, and preempts nobody for ``PENANCE``
    after that; else it goes on. One that is late promises less (``vrrp.pace``). A BACKUP
-   late by more than half an advert grants one more advert, at most ``GRANTS`` times in one
-   silence: what kept it from running may have kept the MASTER.
+   late by more than half an advert, or whose kernel took as long to sort what had come, grants
+   one more advert, at most ``GRANTS`` times in one silence: what kept it may have kept the MASTER.
 7. A fault of our own (an address that cannot be bound, adverts that cannot be
    sent) makes us modest: we take over from silence, but preempt nobody until it
    has proved to be gone.
@@ -150,9 +150,8 @@ class VirtualRouter(Steps):
             return self._happen(Input.RELEASE_OVER if over else Input.ADVERT_DUE, now, reason)
         if self.phase is Phase.FAULT:
             return self._happen(Input.RETRY_DUE, now, Reason.RETRY)
-        if 2 * late > self.master_advert_interval and self._granted < GRANTS:
-            self._granted += 1
-            self._timer = after(now, self.master_advert_interval)
+        if self._is_late(late):
+            self._grant(now)
             return [RanLate(self.settings.name, late)]
         again = self._hearing.is_asked
         if self._hearing.ask(now):
@@ -171,7 +170,13 @@ class VirtualRouter(Steps):
 
     def caught_up(self, now: Instant) -> list[Output]:
         """All that had come when ``CatchUp`` was asked for has been read."""
-        if self._hearing.is_asked:
+        since = self._hearing.since
+        if since is None or self._hearing.is_sure:
+            return []
+        if self.phase is not Phase.MASTER and self._is_late(now - since):
+            # What kept our kernel from sorting what it had may keep the MASTER's as well.
+            self._grant(now)
+        else:
             self._hearing.is_sure = True
             self._timer = now
         return []
@@ -366,6 +371,16 @@ class VirtualRouter(Steps):
     def _yields_tie(self, source: Address) -> bool:
         """Section 6.4.3: the higher address wins, compared as a number. Unknown: we yield."""
         return self.primary is None or int(source) > int(self.primary)
+
+    def _is_late(self, late: int) -> bool:
+        """A BACKUP, by half an advert as configured: a MASTER that promises less may be on time."""
+        interval = min(self.settings.advert_interval, self.master_advert_interval)
+        return 2 * late > interval and self._granted < GRANTS
+
+    def _grant(self, now: Instant) -> None:
+        self._granted += 1
+        self._hearing.forget()
+        self._timer = after(now, self.master_advert_interval)
 
     def _advert_due(self, late: int, now: Instant) -> list[Output]:
         """A MASTER comes to its advert."""

@@ -10,7 +10,7 @@ import pytest
 from lvsha.core.addr import Address
 from lvsha.core.instant import MILLISECOND, SECOND, Instant
 from lvsha.core.machine import Output
-from lvsha.vrrp.announce import BURST, Announcer
+from lvsha.vrrp.announce import BURST, MISSED, Announcer
 from lvsha.vrrp.outputs import SendGratuitousArp, SendNeighborAdvertisement
 from lvsha.vrrp.settings import GarpSettings
 from lvsha.wire.arp import ArpForm
@@ -102,13 +102,31 @@ def test_no_burst_is_longer_than_the_pace_and_none_comes_sooner() -> None:
     assert min(later - sooner for sooner, later in itertools.pairwise(starts)) >= BURST
 
 
-def test_a_late_driver_does_not_get_a_longer_burst() -> None:
+def test_a_late_burst_makes_up_for_a_little_lateness_and_no_more() -> None:
+    """A clock that ticks every 10 ms keeps the pace; a driver that was away for 10 s makes no storm."""
     announcer = Announcer()
     announce(announcer, 5000)
+    rate = GARP.packets_per_millisecond
 
-    assert len(announcer.on_deadline(Instant(10 * SECOND))) == GARP.packets_per_millisecond * 2
+    assert len(announcer.on_deadline(Instant(0))) == rate * 2
+    assert len(announcer.on_deadline(Instant(5 * MILLISECOND))) == rate * 5
+    assert len(announcer.on_deadline(Instant(10 * SECOND))) == rate * (BURST + MISSED) // MILLISECOND
     assert announcer.on_deadline(Instant(10 * SECOND + 1)) == []
     assert announcer.deadline == 10 * SECOND + BURST
+
+
+def test_every_address_is_told_in_one_form_before_any_in_the_other() -> None:
+    announcer = Announcer()
+    announce(announcer, 100, rounds=1)
+
+    told = [
+        (output.form, output.address)
+        for _, outputs in run(announcer, SECOND)
+        for output in outputs
+        if isinstance(output, SendGratuitousArp)
+    ]
+
+    assert told == [(form, address) for form in GARP.forms for address in addresses(100)]
 
 
 def test_every_address_gets_every_round() -> None:

@@ -771,6 +771,24 @@ def test_an_advert_that_lay_unread_ends_the_silence() -> None:
     assert router.on_deadline(due(router)) == [CatchUp("r")], "the next silence is asked for again"
 
 
+def test_a_kernel_that_was_behind_is_a_reason_to_wait_for_one_more_advert() -> None:
+    router = backup()
+    router.on_deadline(due(router))
+    now = Instant(DOWN + ADVERT // 2 + 1)
+
+    router.caught_up(now)
+
+    assert router.deadline == now + ADVERT
+    assert "BecameMaster" in kinds(fire(router))
+
+
+def test_a_backup_of_a_master_that_promises_less_is_late_by_its_own_interval() -> None:
+    router = backup()
+    hear(router, 200, 1, interval_cs=100)
+
+    assert kinds(fire(router, late=ADVERT // 2 + 1)) == ["RanLate"]
+
+
 def test_whoever_cannot_receive_takes_over_late_but_does() -> None:
     router = backup()
     silent = due(router)

@@ -24,7 +24,7 @@ from lvsha.vrrp.transitions import (
     Step,
     Transition,
 )
-from tests.vrrp.routers import HIGHER_PEER, LOWER_PEER, US, VIPS, advert, settings
+from tests.vrrp.routers import HIGHER_PEER, LOWER_PEER, US, VIPS, advert, pass_time, settings
 
 ROWS = pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: f"{row.phase}-{row.on.name}")
 
@@ -87,6 +87,8 @@ def outputs_of(router: VirtualRouter, dice: random.Random, now: Instant) -> list
     """One arbitrary input."""
     source = dice.choice([HIGHER_PEER, LOWER_PEER])
     chance = dice.random()
+    if chance < 0.25:
+        return pass_time(router, now)
     if chance < 0.35:
         return router.on_deadline(now)
     if chance < 0.65:

@@ -1,6 +1,6 @@
 """What a MASTER holds in the kernel: its addresses, and the routes and rules that move with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lvsha.agent.journal import Journal
@@ -10,6 +10,7 @@ from lvsha.io.reactor import monotonic
 from lvsha.io.rtnl import FOREVER_S, RouteSocket
 from lvsha.io.rtnl_routes import PolicySocket
 from lvsha.vrrp.complaints import Complaints
+from lvsha.vrrp.lease import SLICE
 from lvsha.vrrp.outputs import RenewAddresses
 from lvsha.vrrp.settings import Prefix, RouterSettings
 
@@ -25,15 +26,29 @@ class Holdings:
         self._complaints = complaints
         self._journal = journal
 
-    def bind(self, settings: RouterSettings, addresses: Sequence[Prefix], lease: int) -> int:
-        """Add, or renew; ``lease`` in nanoseconds, 0: for ever."""
-        failures = self._routes.add_addresses(
-            [(settings.bound_interface, prefix) for prefix in addresses],
-            nodad=settings.no_address_detection,
-            # The interface below has the route to that network, and is the way there.
-            noprefixroute=settings.vmac_interface is not None,
-            valid_s=lease // SECOND or FOREVER_S,
-        )
+    def bind(
+        self,
+        settings: RouterSettings,
+        addresses: Sequence[Prefix],
+        lease: int,
+        *,
+        between: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Add, or renew, ``SLICE`` at a time, and do ``between`` after each.
+
+        Args:
+            lease: nanoseconds; 0: for ever.
+        """
+        failures = []
+        for start in range(0, len(addresses), SLICE):
+            failures += self._routes.add_addresses(
+                [(settings.bound_interface, prefix) for prefix in addresses[start : start + SLICE]],
+                nodad=settings.no_address_detection,
+                # The interface below has the route to that network, and is the way there.
+                noprefixroute=settings.vmac_interface is not None,
+                valid_s=lease // SECOND or FOREVER_S,
+            )
+            between()
         return self._bound(settings, failures)
 
     def renew(self, orders: Sequence[tuple[RouterSettings, RenewAddresses]]) -> dict[str, int]:

@@ -292,6 +292,13 @@ class Vrrpd:
             self.control.send("alive")
             self._alive_at = after(now, _ALIVE_INTERVAL)
 
+    def _advertise(self) -> None:
+        """What has fallen due during something long."""
+        now = monotonic()
+        for router in self.routers.values():
+            if router.phase is Phase.MASTER and router.deadline is not None and now >= router.deadline:
+                self._perform(router, router.on_deadline(now), now)
+
     def _renew(self, now: Instant) -> None:
         orders = []
         for order in self.leases.on_deadline(now):
@@ -442,7 +449,8 @@ class Vrrpd:
                 errno = self.adverts.send(router, output.priority)
                 self._note(router, now)
             elif isinstance(output, AddAddresses):
-                errno = self.holdings.bind(settings, output.addresses, settings.lease)
+                lease = settings.lease
+                errno = self.holdings.bind(settings, output.addresses, lease, between=self._advertise)
             elif isinstance(output, RenewAddresses):
                 errno = self.holdings.bind(settings, output.addresses, output.lease)
             elif isinstance(output, RemoveAddresses):
