@@ -8,7 +8,7 @@ from lvsha.core.instant import Instant
 from lvsha.director.cause import Cause, sorry_causes, weight_causes
 from lvsha.director.director import Director
 from lvsha.director.history import SORRY, Change, History
-from lvsha.director.overrides import Target, find_target, realserver_names
+from lvsha.director.overrides import Target, find_target, named_by
 
 Json = dict[str, Any]
 
@@ -54,12 +54,13 @@ def _services(target: Target, director: Director) -> list[ServiceSettings]:
 def _places(
     target: Target, services: Sequence[ServiceSettings]
 ) -> list[tuple[ServiceSettings, RealServerSettings]]:
+    names_of = named_by([] if target.realserver is None else [target.realserver])
     return [
         (service, realserver)
         for service in services
         if target.service in (None, service.name)
         for realserver in service.realservers
-        if target.realserver is None or target.realserver in realserver_names(realserver)
+        if target.realserver is None or names_of(realserver)
     ]
 
 

@@ -7,7 +7,7 @@ An order that is answered is on disk.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ from lvsha.director.overrides import (
     OverrideSet,
     Target,
     find_target,
-    realserver_names,
+    named_by,
 )
 from lvsha.director.status import (
     override_status,
@@ -157,7 +157,7 @@ class Operations:
         status = directord.sync.status()
         return bool(status["expected"]) and not status["missing"]
 
-    def history(self, query: Mapping[str, str]) -> list[Json]:
+    def history(self, query: Mapping[str, str]) -> Iterator[Json]:
         def number(name: str) -> float | None:
             return float(query[name]) if name in query else None
 
@@ -170,7 +170,7 @@ class Operations:
             after=int(number("after") or 0),
             limit=limit,
         )
-        return [change.as_json() for change in found]
+        return (change.as_json() for change in found)
 
     def explain(self, target: str, at: float | None) -> Json:
         directord = self._directord
@@ -310,12 +310,13 @@ class Operations:
         return target
 
     def _places(self, target: Target) -> list[tuple[str, str]]:
+        names_of = named_by([] if target.realserver is None else [target.realserver])
         return [
             (service.name, realserver.name)
             for service in self.settings.services
             if target.service in (None, service.name)
             for realserver in service.realservers
-            if target.realserver is None or target.realserver in realserver_names(realserver)
+            if target.realserver is None or names_of(realserver)
         ]
 
     def _named(self, target: Target) -> Json:

@@ -15,6 +15,7 @@ from lvsha.api.metrics import Metrics
 from lvsha.api.port import DirectorPort, Json
 from lvsha.api.roles import Identity, Role
 from lvsha.api.snapshot import ServicePicture, Snapshot
+from lvsha.io.slices import Slices
 
 PORT = web.AppKey("port", DirectorPort)
 SNAPSHOT = web.AppKey("snapshot", Snapshot)
@@ -145,7 +146,12 @@ async def overrides(request: web.Request) -> web.Response:
 async def history(request: web.Request) -> web.Response:
     for name in ("until", "after", "limit"):
         _number(request, name)
-    return answer({"changes": request.app[PORT].history(request.query)})
+    work, rows = Slices(), list[str]()
+    for row in request.app[PORT].history(request.query):
+        rows.append(json.dumps(row, separators=(",", ":")))
+        await work.pause()
+    text = f'{{"changes":[{",".join(rows)}]}}'
+    return web.Response(body=text.encode(), content_type="application/json", charset="utf-8")
 
 
 async def identity(request: web.Request) -> web.Response:

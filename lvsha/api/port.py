@@ -1,6 +1,6 @@
 """What the API needs of the director behind it. The agent has it; a test may pretend to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,7 +65,7 @@ class DirectorPort(Protocol):
 
     def vital(self) -> Vital: ...
 
-    def history(self, query: Mapping[str, str]) -> list[Json]: ...
+    def history(self, query: Mapping[str, str]) -> Iterable[Json]: ...
 
     def explain(self, target: str, at: float | None) -> Json: ...
 

@@ -20,14 +20,16 @@ order that is over is remembered with a stamp too (``Ended``), so that it does n
 director that had not heard. Source: ``proto/lvsha_relay_v1.md`` section 11.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address
 
 from lvsha.checker.pool import MAXIMUM_WEIGHT
 from lvsha.config.settings import RealServerSettings, ServiceSettings
-from lvsha.core.addr import endpoint_text
+from lvsha.core.addr import Address, endpoint_text, parse_endpoint
 from lvsha.core.errors import LvshaError
 from lvsha.core.instant import Instant, after, earliest, seconds
 from lvsha.core.machine import Event, Output
@@ -173,6 +175,25 @@ def realserver_names(realserver: RealServerSettings) -> frozenset[str]:
     return frozenset((realserver.name, address, endpoint_text(destination.address, destination.port)))
 
 
+def named_by(texts: Iterable[str]) -> Callable[[RealServerSettings], frozenset[str]]:
+    """Tells of a realserver which of ``texts`` name it; to write the address of each of ten thousand down
+    for that would hold a director up."""
+    wanted = frozenset(texts)
+    addresses: set[Address] = set()
+    for text in wanted:
+        with contextlib.suppress(ValueError):
+            addresses.add(parse_endpoint(text)[0])
+        with contextlib.suppress(ValueError):
+            addresses.add(ip_address(text))
+
+    def names_of(realserver: RealServerSettings) -> frozenset[str]:
+        if realserver.name in wanted or (addresses and realserver.destination.address in addresses):
+            return wanted & realserver_names(realserver)
+        return frozenset()
+
+    return names_of
+
+
 def service_names(service: ServiceSettings) -> frozenset[str]:
     """Every way to name it: its name, ``TCP 10.0.0.10:80``, ``10.0.0.10:80``."""
     key = service.service.key
@@ -189,16 +210,16 @@ def find_target(text: str, services: Sequence[ServiceSettings]) -> Target:
         OverrideRefused: nothing has this name, or several things have.
     """
     found: dict[Target, None] = {}
+    by_itself = named_by([text])
     for service in services:
         names = service_names(service)
         if text in names:
             found[Target(service=service.name)] = None
-        prefixes = [f"{name}/" for name in names if text.startswith(f"{name}/")]
+        within = named_by(text.removeprefix(f"{name}/") for name in names if text.startswith(f"{name}/"))
         for realserver in service.realservers:
-            members = realserver_names(realserver)
-            if text in members:
+            if by_itself(realserver):
                 found[Target(realserver=text)] = None
-            if any(text.removeprefix(prefix) in members for prefix in prefixes):
+            if within(realserver):
                 # By its name: the address of one may be the name of another.
                 found[Target(service=service.name, realserver=realserver.name)] = None
     if not found:
@@ -361,12 +382,13 @@ class Overrides:
             return {}
         by_name: dict[str | None, list[Place]] = {}
         by_service: dict[str, dict[str | None, list[Place]]] = {}
+        names_of = named_by(each.target.realserver for each in wanted if each.target.realserver is not None)
         for service in services:
             members = by_service.setdefault(service.name, {None: []})
             for realserver in service.realservers:
                 place = (service.name, realserver.name)
                 members[None].append(place)
-                for name in realserver_names(realserver):
+                for name in names_of(realserver):
                     by_name.setdefault(name, []).append(place)
                     members.setdefault(name, []).append(place)
         found: dict[Place, tuple[Override, ...]] = {}
