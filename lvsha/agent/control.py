@@ -3,7 +3,7 @@
 Both ends were forked from one process and nobody else can reach it, so records
 travel as they are (pickle). Supervisor to worker: ``reload`` with the new
 settings, ``stop``, ``said`` with a line of its journal, and to a spare ``go`` with
-the settings to work by. Worker to supervisor: ``ready``, ``alive``.
+the settings to work by. Worker to supervisor: ``ready``, ``alive``; a spare's ``warm``.
 
 Both ends know the settings that passed last (at first: those they were forked
 with). A service that is the same object as there travels as its number, and is
@@ -27,7 +27,7 @@ _LENGTH = struct.Struct("!I")
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
     kind: str
-    """``go``, ``reload``, ``stop``, ``said``, ``ready`` or ``alive``."""
+    """``go``, ``reload``, ``stop``, ``said``, ``ready``, ``alive`` or ``warm``."""
     payload: Any = None
 
 

@@ -24,6 +24,7 @@ _RANK = {level: rank for rank, level in enumerate(LogLevel)}
 _LEVELS = {
     LogLevel.ERROR: (
         "agent.reload_refused",
+        "agent.renewal_refused",
         "agent.worker_died",
         "agent.worker_killed",
         "agent.worker_silent",

@@ -9,7 +9,8 @@ class Notifier:
     """Silent where there is no systemd."""
 
     def __init__(self, address: str | None) -> None:
-        self._address = address
+        self.address = address
+        """None where there is no systemd."""
         self._socket: socket.socket | None = None
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -21,9 +22,9 @@ class Notifier:
 
     def send(self, *assignments: str) -> None:
         """Send e.g. ``READY=1`` and ``STATUS=...``; a lost message is systemd's watchdog's business."""
-        if self._socket is None or not self._address:
+        if self._socket is None or not self.address:
             return
-        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with contextlib.suppress(OSError):  # systemd is restarting; it asks again by its watchdog
             self._socket.sendto("\n".join(assignments).encode(), address)
 

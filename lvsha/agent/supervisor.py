@@ -10,7 +10,8 @@ addresses over (directord flushes the sync buffer on its request), then director
 leaves. SIGHUP loads the configuration anew: a bad one is refused whole and the
 old one runs on. A worker that dies is forked again at once; one that dies
 again and again waits up to ``_BACKOFF_MAX``; one that stops answering is
-killed, and adopted by its successor.
+killed, and adopted by its successor. SIGHUP also begins what is in ``agent.renewal``
+where another version of the program lies on the disk by then.
 """
 
 import contextlib
@@ -28,9 +29,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lvsha import __version__
 from lvsha.agent.control import ControlEnd, await_go, code_stamp
 from lvsha.agent.journal import Journal, level_of
 from lvsha.agent.notify import Notifier, watchdog_interval_s
+from lvsha.agent.renewal import Handed, Rehearsal, hand_over
 from lvsha.config.diff import Effect, diff
 from lvsha.config.settings import LogLevel, Settings
 from lvsha.core.errors import ConfigErrors, ConfigProblem, LvshaError
@@ -91,6 +94,8 @@ class _Child:
     started: float
     heard: float
     ready: bool = False
+    is_warm: bool = False
+    """A spare that waits for ``go``."""
 
 
 @dataclass(slots=True)
@@ -138,6 +143,7 @@ def stand_by(spec: WorkerSpec, _settings: Settings, control: ControlEnd) -> int:
     """A spare's life: get warm, wait for ``go``, then be the worker. Without a supervisor it just ends."""
     assert spec.warm is not None, "who has no spare forks none"
     spec.warm()
+    control.send("warm")
     settings = await_go(control)
     return spec.main(settings, control) if settings is not None else 0
 
@@ -152,6 +158,16 @@ class Supervisor:
     load: Callable[[], Loaded]
     journal: Journal
     notifier: Notifier
+    locks: tuple[int, ...] = ()
+    """Descriptors that hold the run directory; whoever we hand over to goes on holding it."""
+    command: tuple[str, ...] | None = None
+    """What to execute to be another version; None: we stay the one that we are."""
+    handed: Handed | None = None
+    """What another version of this program has left to us."""
+    _outdated: list[str] = field(default_factory=list)
+    """Workers of that version, in the order of their replacement."""
+    _rehearsal: Rehearsal | None = None
+    """Of the version that is on the disk by now."""
     _children: dict[str, _Child] = field(default_factory=dict)
     _spares: dict[str, _Child] = field(default_factory=dict)
     """By worker: who will be its successor."""
@@ -183,8 +199,11 @@ class Supervisor:
         signal.set_wakeup_fd(trigger.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda signum, _frame: self._signals.append(signum))
+        if self.handed is not None:
+            self._adopt(self.handed)
         for spec in self.specs:
-            self._start(spec)
+            if spec.name not in self._children:
+                self._start(spec)
         while True:
             self._wait(wakeup)
             signals, self._signals = self._signals, []
@@ -192,12 +211,66 @@ class Supervisor:
                 return self._stop_all()
             if signal.SIGHUP in signals:
                 self._reload()
+                self._rehearse()
             self._hear()
             self._bury()
             if self._refused:
                 self._stop_all()
                 return 1
             self._watch()
+            self._renew()
+
+    # Another version
+
+    def _rehearse(self) -> None:
+        if self.command is None or self._rehearsal is not None:
+            return
+        if code_stamp() != self._stamp:
+            self._rehearsal = Rehearsal(self.command)
+            self.journal.write("agent.renewing")
+
+    def _renew(self) -> None:
+        """Hand over to a version that would start; replace the workers that one has left to us."""
+        if self._rehearsal is not None and (problem := self._rehearsal.problem()) is not None:
+            self._rehearsal = None
+            if problem:
+                self.journal.write("agent.renewal_refused", problem=problem)
+            else:
+                self._hand_over()
+        if not self._outdated:
+            return
+        name = self._outdated[0]
+        child, spare = self._children.get(name), self._spares.get(name)
+        if any(not other.ready for other in self._children.values()) or child is None:
+            return  # one after another
+        if child.spec.warm is None:
+            child.control.send("stop")
+        elif spare is None or not spare.is_warm:
+            return
+        else:
+            os.kill(child.pid, signal.SIGKILL)
+        child.ready = False
+
+    def _hand_over(self) -> None:
+        assert self.command is not None, "what was rehearsed can be executed"
+        self._end_spares()
+        children = tuple((name, child.pid, child.control.fileno()) for name, child in self._children.items())
+        try:
+            hand_over(
+                self.command,
+                Handed(children=children, locks=self.locks, notify_socket=self.notifier.address),
+            )
+        except OSError as error:
+            self.journal.write("agent.renewal_refused", problem=str(error))
+
+    def _adopt(self, handed: Handed) -> None:
+        now = time.monotonic()
+        specs = {spec.name: spec for spec in self.specs}
+        for name, pid, fd in handed.children:
+            control = ControlEnd(socket.socket(fileno=fd))
+            self._children[name] = _Child(specs[name], pid, control, started=now, heard=now, ready=True)
+        self._outdated = [spec.name for spec in self.specs if spec.name in self._children]
+        self._say_ready("agent.renewed")
 
     # Life
 
@@ -274,6 +347,9 @@ class Supervisor:
 
     def _hear(self) -> None:
         now = time.monotonic()
+        for spare in self._spares.values():
+            if any(message.kind == "warm" for message in spare.control.receive()):
+                spare.is_warm = True
         for child in self._children.values():
             for message in child.control.receive():
                 child.heard = now
@@ -282,10 +358,13 @@ class Supervisor:
                     self._tell_all(child)
         everybody = len(self._children) == len(self.specs)
         if not self._announced and everybody and all(child.ready for child in self._children.values()):
-            self._announced = True
-            node = self.settings.node
-            self.notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {node}")
-            self.journal.write("agent.ready", node=node)
+            self._say_ready("agent.ready")
+
+    def _say_ready(self, event: str) -> None:
+        self._announced = True
+        node = self.settings.node
+        self.notifier.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS=director {node}")
+        self.journal.write(event, node=node, version=__version__)
 
     def _tell(self, entry: dict[str, Any]) -> None:
         """A line of our journal that is a warning or worse: directord has the alerts and the listeners."""
@@ -322,6 +401,11 @@ class Supervisor:
                 continue
             child.control.close()
             del self._children[name]
+            if name in self._outdated:
+                self._outdated.remove(name)
+                self._retries[name] = _Retry(at=time.monotonic())
+                self.journal.write("agent.worker_replaced", worker=name, pid=child.pid)
+                continue
             signalled = os.WIFSIGNALED(status)
             how = f"signal {os.WTERMSIG(status)}" if signalled else f"status {os.WEXITSTATUS(status)}"
             if not self._announced and not signalled and os.WEXITSTATUS(status) == 1:
@@ -347,7 +431,8 @@ class Supervisor:
         """Kill who does not answer; tell systemd that everybody does."""
         now = time.monotonic()
         for child in self._children.values():
-            if child.ready and now - child.heard > child.spec.silence_s:
+            awaited = child.ready or child.spec.name in self._outdated
+            if awaited and now - child.heard > child.spec.silence_s:
                 self.journal.write(
                     "agent.worker_silent", worker=child.spec.name, silent_s=round(now - child.heard, 1)
                 )
@@ -404,10 +489,9 @@ class Supervisor:
         self.journal.write("agent.stopping")
         deadline = time.monotonic() + _STOP_DEADLINE_S
         worst = 0
-        for spare in self._spares.values():
-            os.kill(spare.pid, signal.SIGKILL)
-            os.waitpid(spare.pid, 0)
-        self._spares.clear()
+        if self._rehearsal is not None:
+            self._rehearsal.close()
+        self._end_spares()
         for spec in reversed(self.specs):
             child = self._children.get(spec.name)
             if child is None:
@@ -416,6 +500,13 @@ class Supervisor:
             worst = max(worst, self._await_exit(child, deadline))
         self.journal.write("agent.stopped")
         return worst
+
+    def _end_spares(self) -> None:
+        for spare in self._spares.values():
+            spare.control.close()
+            os.kill(spare.pid, signal.SIGKILL)
+            os.waitpid(spare.pid, 0)
+        self._spares.clear()
 
     def _await_exit(self, child: _Child, deadline: float) -> int:
         """The worker's exit status; it is killed at the deadline."""

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
         return OTHER_CODE
     control = ControlEnd(socket.socket(fileno=int(fd)))
     get_ready()
+    control.send("warm")
     settings = await_go(control)
     if settings is None:
         return 0

@@ -35,6 +35,11 @@ def _parser() -> argparse.ArgumentParser:
         help="run one of the two processes, as the systemd units do",
     )
     parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="read the configuration and the program as a start would, say what is wrong, and start nothing",
+    )
+    parser.add_argument(
         "--run-dir", help="instead of [agent] run_dir, with the state below it: several on one machine"
     )
     return parser
@@ -43,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     is_loaded = "lvsha.agent.directord" in sys.modules
-    from lvsha.agent import applied, last_good
+    from lvsha.agent import applied, last_good, renewal
     from lvsha.agent.journal import Journal
     from lvsha.agent.notify import Notifier
     from lvsha.agent.supervisor import Loaded, Supervisor, WorkerSpec, lock_run_dir
@@ -109,7 +114,16 @@ def main(argv: list[str]) -> int:
         loaded = load_first()
         run_dir = Path(loaded.settings.agent.run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        locks = [lock_run_dir(run_dir, name) for name in _WORKERS if arguments.only in (None, name)]
+        if arguments.rehearse:
+            import lvsha.agent.directord  # noqa: F401 # what a start would come to need
+
+            return 0
+        handed = renewal.received()
+        locks = (
+            handed.locks
+            if handed is not None
+            else tuple(lock_run_dir(run_dir, name) for name in _WORKERS if arguments.only in (None, name))
+        )
     except LvshaError as error:
         for line in str(error).splitlines():
             print(f"lvsha agent: {line}", file=sys.stderr)
@@ -140,6 +154,9 @@ def main(argv: list[str]) -> int:
         load=load,
         journal=Journal("agent", loaded.settings.agent),
         notifier=Notifier.from_environment(),
+        locks=locks,
+        command=renewal.own_command(argv),
+        handed=handed,
     )
     status = supervisor.run()
     for lock in locks:

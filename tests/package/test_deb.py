@@ -115,7 +115,7 @@ def test_configuration_that_was_written_survives_an_upgrade(machine: Machine) ->
     said = machine.install()
 
     assert config.read_text() == "# mine\n"
-    assert "systemctl restart lvsha.target; on the BACKUP first" in said
+    assert "systemctl reload lvsha-directord" in said
 
 
 def test_removing_keeps_the_configuration(machine: Machine) -> None:
