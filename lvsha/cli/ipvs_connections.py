@@ -7,6 +7,7 @@ from typing import Any
 from lvsha.core.addr import Address, address_family, parse_endpoint
 from lvsha.io.procfs import ConnectionRow
 from lvsha.ipvs.ipvsadm.names import Texts
+from lvsha.wire.ipvs_sync.names import state_names
 
 PROTOCOLS = {0: "IP", 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 Network = IPv4Network | IPv6Network
@@ -31,7 +32,10 @@ class Filter:
         if not text:
             raise ValueError("wants an argument")
         if name == "state":
-            return replace(self, state=text.upper())
+            state = text.upper()
+            if state not in state_names():
+                raise ValueError(f"no connection is in state {text!r}; states are {', '.join(state_names())}")
+            return replace(self, state=state)
         if name == "client":
             return replace(self, client=ip_network(text, strict=False))
         endpoint = parse_endpoint(text)

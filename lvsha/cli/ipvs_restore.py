@@ -93,5 +93,5 @@ def _tell(
             file=sys.stderr,
         )
         return
-    done = "would be" if dry_run else "were"
-    print(f"{rehearsal.lines} lines; {len(operations)} changes {done} made", file=sys.stderr)
+    done = "to make" if dry_run else "made"
+    print(f"lines: {rehearsal.lines}, changes {done}: {len(operations)}", file=sys.stderr)

@@ -42,6 +42,11 @@ def test_filter(option: str, text: str, taken: bool) -> None:
     assert Filter().with_option(option, text).takes(ROW) is taken
 
 
+def test_a_state_that_no_connection_can_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no connection is in state 'open'; states are .*ESTABLISHED, "):
+        Filter().with_option("state", "open")
+
+
 def test_all_conditions_must_hold() -> None:
     both = Filter().with_option("state", "ESTABLISHED").with_option("rs", "10.1.0.9")
 

@@ -1,6 +1,7 @@
 """The numbers of the sync protocol, spelled as the kernel spells them."""
 
 from enum import IntEnum, IntFlag
+from itertools import chain
 from typing import Final
 
 DEFAULT_GROUP: Final = "224.0.0.81"
@@ -152,6 +153,11 @@ def state_number(protocol: int, name: str, *, template: bool = False) -> int:
     if name.startswith("#") and name[1:].isdigit():
         return int(name[1:])
     raise ValueError(f"{protocol_name(protocol)} has no state {name!r}; it has {', '.join(names) or 'none'}")
+
+
+def state_names() -> tuple[str, ...]:
+    """All that ``state_name`` may say of a row of /proc/net/ip_vs_conn, in order."""
+    return tuple(sorted({*chain(*_STATE_NAMES.values()), *_TEMPLATE_STATE_NAMES}))
 
 
 def flag_names(flags: int) -> tuple[str, ...]:
