@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,8 +28,9 @@ from lvsha.lab.errors import LabError
 from lvsha.lab.guest import IN_GUEST
 from lvsha.lab.peers.lvsha import Lvsha
 from lvsha.lab.settings import RunSettings
-from lvsha.lab.stage import Stage
+from lvsha.lab.stage import Stage, now
 from lvsha.lab.story import Story
+from lvsha.lab.timeline import milliseconds
 from lvsha.lab.topology import DIRECTORS
 
 IDLE = 200
@@ -38,9 +40,16 @@ GUEST_LIMIT_S = 400.0
 ASKED_AT_MOST = 3
 GUESTS_AT_MOST = 20
 
+LATENESS = re.compile(rb"lateness=(\d+)")
+"""Of a director's event loop, as its log has it: a director that does not run knows of no new connection."""
+
 
 def failover(stage: Stage, master: str, dice: random.Random) -> dict[str, Any]:
-    """One; the other director is MASTER afterwards, and both are well."""
+    """One; the other director is MASTER afterwards, and both are well.
+
+    ``took_ms``: from the question until the cables are out. ``late_ms``: the worst lateness of the crashed
+    director's event loop around it.
+    """
     peer = stage.peer
     assert isinstance(peer, Lvsha)
     backup = next(name for name in DIRECTORS if name != master)
@@ -48,9 +57,13 @@ def failover(stage: Stage, master: str, dice: random.Random) -> dict[str, Any]:
     stage.pump(0.2)
     stage.open_connections(IDLE, rounds=1)
     stage.start_load(RATE)
+    log = peer.log(master)
+    read = log.stat().st_size
     stage.pump(dice.uniform(0.5, 1.5))
+    asked = now()
     relay = _prediction(peer, master)
     stage.crash(master)
+    took_ms = milliseconds(now() - asked)
     stage.wait_for_holder(backup, 20.0)
     stage.pump(0.3)
     count = stage.check_connections()
@@ -65,11 +78,14 @@ def failover(stage: Stage, master: str, dice: random.Random) -> dict[str, Any]:
         for node in DIRECTORS:
             print(node, json.dumps(peer.status(node).get("sync", {}).get("relay")), file=sys.stderr)
         raise
+    lateness = [int(nanoseconds) for nanoseconds in LATENESS.findall(log.read_bytes()[read:])]
     return {
         "opened": established,
         "predicted": relay["would_lose_expected"],
         "unacknowledged": relay["would_lose"],
         "lost": established - survived,
+        "took_ms": took_ms,
+        "late_ms": max(map(milliseconds, lateness), default=0.0),
     }
 
 
@@ -92,7 +108,7 @@ def _whole(peer: Lvsha, master: str) -> bool:
 
 def play(failovers: int, seed: int, target: Path) -> None:
     dice = random.Random(seed)
-    settings = RunSettings(scenario="prediction", capture=False)
+    settings = RunSettings(scenario="prediction", capture=False, warm=True)
     found: list[dict[str, Any]] = []
     with Stage(settings, Path(tempfile.mkdtemp()), Story(StringIO())) as stage:
         stage.build()
