@@ -159,10 +159,13 @@ class KernelSync:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             if self._settings is not None:
                 await self._govern()
+            # Each asks the kernel a dozen things; entries go first.
+            await asyncio.sleep(0)
             self.repair_sysctls(self._sysctls())
-            if self._settings is not None:
-                self._settle()
-                self._listen()
+            for step in (self._settle, self._listen):
+                await asyncio.sleep(0)
+                if self._settings is not None:
+                    step()
 
     # Who else is there
 
