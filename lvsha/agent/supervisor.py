@@ -45,6 +45,8 @@ _BACKOFF_MAX = 5.0
 _QUICK_DEATH_S = 5.0
 """A worker that lived shorter than this counts as dying again."""
 _STOP_DEADLINE_S = 15.0
+_TURN_S = 0.5
+"""The longest that the supervisor waits for something to happen."""
 _SPARE_AFTER_S = 1.0
 """A spare is forked so long after its worker was started or a spare died: a start has more urgent things."""
 _SOCKET_PATH_MAX = 107
@@ -174,6 +176,8 @@ class Supervisor:
     _retries: dict[str, _Retry] = field(default_factory=dict)
     _signals: list[int] = field(default_factory=list)
     _spare_died: float = 0.0
+    _listened: float = 0.0
+    """When the workers were last listened to."""
     _stamp: str = field(default_factory=code_stamp)
     _executes: bool = True
     """False: a program ended by itself while it stood by; the next ones are forked."""
@@ -336,7 +340,7 @@ class Supervisor:
         for child in self._children.values():
             if not child.control.closed:
                 poller.register(child.control, select.POLLIN)
-        timeout = 0.5
+        timeout = _TURN_S
         for retry in self._retries.values():
             if retry.at:
                 timeout = min(timeout, max(0.0, retry.at - time.monotonic()))
@@ -347,6 +351,11 @@ class Supervisor:
 
     def _hear(self) -> None:
         now = time.monotonic()
+        # A machine that does not run us may not run them either: that is no silence of theirs.
+        missed = max(0.0, now - (self._listened or now) - _TURN_S)
+        self._listened = now
+        for child in self._children.values():
+            child.heard = min(now, child.heard + missed)
         for spare in self._spares.values():
             if any(message.kind == "warm" for message in spare.control.receive()):
                 spare.is_warm = True
@@ -429,7 +438,8 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Kill who does not answer; tell systemd that everybody does."""
-        now = time.monotonic()
+        # As of when they were listened to, and not by the clock: they may have spoken since.
+        now = self._listened
         for child in self._children.values():
             awaited = child.ready or child.spec.name in self._outdated
             if awaited and now - child.heard > child.spec.silence_s:
