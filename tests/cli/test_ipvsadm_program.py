@@ -52,13 +52,13 @@ def lines(count: int) -> list[str]:
 
 
 def test_lines_are_sent_in_batches_and_refusals_told_by_line() -> None:
-    kernel = FakeRows(1, 550)
+    kernel = FakeRows(1, 450)
 
     status, err, told = run(kernel, "-R", stdin=lines(ipvsadm.BATCH + 60))
 
     assert kernel.batches == [ipvsadm.BATCH, 60]
-    assert err == ("Service already exists (line 2: -A -f 2)\nService already exists (line 551: -A -f 551)\n")
-    assert told == ["\r500 lines\r"]
+    assert err == ("Service already exists (line 2: -A -f 2)\nService already exists (line 451: -A -f 451)\n")
+    assert told == ["\r400 lines\r"]
     assert status == 0
 
 
