@@ -106,7 +106,7 @@ _ROLES: dict[type, dict[str, Role]] = {
         equal="priority master_priority master_advert_interval _granted _sends_failed _retry _late",
         instant="since _timer _last_heard _release_over",
     ),
-    Hearing: _roles(instant="since"),
+    Hearing: _roles(instant="since asked_at"),
     HeldAddresses: _roles(instant="retry"),
     Preemption: _roles(instant="_penance _worse_since"),
     Pace: _roles(equal="interval promised _calm"),

@@ -31,8 +31,8 @@ The rules
    announce anything.
 6. Time that we did not live through proves nothing, nor does silence before all that
    has come is read (``vrrp.hearing``): a BACKUP makes sure of that before it takes over.
-   A MASTER late by more than the down interval it promised makes sure of it too. Has
-   somebody else taken over meanwhile, it steps down, and preempts nobody for ``PENANCE``
+   A MASTER late by more than the down interval it promised looks, for an advert at most.
+   Has somebody else taken over meanwhile, it steps down, and preempts nobody for ``PENANCE``
    after that; else it goes on. One that is late promises less (``vrrp.pace``). A BACKUP
    late by more than half an advert, or whose kernel took as long to sort what had come, grants
    one more advert, at most ``GRANTS`` times in one silence: what kept it may have kept the MASTER.
@@ -170,15 +170,19 @@ class VirtualRouter(Steps):
 
     def caught_up(self, now: Instant) -> list[Output]:
         """All that had come when ``CatchUp`` was asked for has been read."""
-        since = self._hearing.since
-        if since is None or self._hearing.is_sure:
+        hearing = self._hearing
+        if not hearing.is_asked:
             return []
-        if self.phase is not Phase.MASTER and self._is_late(now - since):
-            # What kept our kernel from sorting what it had may keep the MASTER's as well.
-            self._grant(now)
-        else:
-            self._hearing.is_sure = True
-            self._timer = now
+        if self.phase is not Phase.MASTER:
+            if 2 * (now - hearing.asked_at) > self._shorter_interval and hearing.ask_anew(now):
+                self._timer = after(now, self.master_advert_interval)
+                return [CatchUp(self.settings.name)]
+            if hearing.was_slow and self._granted < GRANTS:
+                # What kept our kernel from sorting what it had may have kept the MASTER's as well.
+                self._grant(now)
+                return []
+        hearing.is_sure = True
+        self._timer = now
         return []
 
     def permit(self, now: Instant) -> list[Output]:
@@ -373,9 +377,13 @@ class VirtualRouter(Steps):
         return self.primary is None or int(source) > int(self.primary)
 
     def _is_late(self, late: int) -> bool:
-        """A BACKUP, by half an advert as configured: a MASTER that promises less may be on time."""
-        interval = min(self.settings.advert_interval, self.master_advert_interval)
-        return 2 * late > interval and self._granted < GRANTS
+        """A BACKUP, by half an advert, and it may still grant one."""
+        return 2 * late > self._shorter_interval and self._granted < GRANTS
+
+    @property
+    def _shorter_interval(self) -> int:
+        """As configured: a MASTER that promises less may send as often as ever."""
+        return min(self.settings.advert_interval, self.master_advert_interval)
 
     def _grant(self, now: Instant) -> None:
         self._granted += 1
@@ -390,11 +398,11 @@ class VirtualRouter(Steps):
         name = self.settings.name
         if self._hearing.since is None:
             self._late = late
-        if self._hearing.ask(now, patience=promised):
-            self._timer = after(now, promised)
+        interval = self.settings.advert_interval
+        if self._hearing.ask(now, patience=interval):
+            self._timer = after(now, interval)
             return [CatchUp(name)]
-        if not self._hearing.is_sure:
-            return self._wake(now)
+        # Without an answer, too: all is late here, and silence would make the others take over.
         self._hearing.forget()
         return [
             RanLate(name, self._late),

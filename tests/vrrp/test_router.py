@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lvsha.core.errors import StateError
-from lvsha.core.instant import MILLISECOND, SECOND, Instant
+from lvsha.core.instant import MILLISECOND, SECOND, Instant, after
 from lvsha.vrrp.hearing import PATIENCE
 from lvsha.vrrp.held import UNBIND_RETRY
 from lvsha.vrrp.outputs import (
@@ -624,12 +624,21 @@ def test_an_overslept_master_reads_what_has_come_before_it_goes_on(priority: int
     assert router.deadline == now + 1 + DOWN
 
 
-def test_an_overslept_master_that_cannot_read_steps_down_and_listens() -> None:
-    """SIGSTOP, a suspended machine: somebody else may have taken over."""
+def test_an_overslept_master_that_cannot_read_goes_on_after_an_advert() -> None:
+    """Everything is late on this machine: a silence would make the others take over."""
+    router = master()
+    now = due(router, DOWN + 1)
+
+    assert kinds(router.on_deadline(now)) == ["CatchUp"]
+    assert router.deadline == now + ADVERT
+
+    assert kinds(router.on_deadline(due(router))) == ["RanLate", "PaceChanged", "SendAdvertisement"]
+
+
+def test_an_overslept_master_whose_lease_is_over_steps_down_and_listens() -> None:
     router = master()
 
-    assert kinds(router.on_deadline(due(router, DOWN + 1))) == ["CatchUp"]
-    outputs = router.on_deadline(due(router))
+    outputs = router.set_bound(frozenset(), due(router, DOWN + 1))
 
     assert outputs == [
         RanLate("r", DOWN + 1),
@@ -776,10 +785,27 @@ def test_a_kernel_that_was_behind_is_a_reason_to_wait_for_one_more_advert() -> N
     router.on_deadline(due(router))
     now = Instant(DOWN + ADVERT // 2 + 1)
 
-    router.caught_up(now)
+    assert router.caught_up(now) == [CatchUp("r")], "more has come meanwhile"
+    assert router.caught_up(after(now, 1)) == []
 
-    assert router.deadline == now + ADVERT
+    assert router.deadline == now + 1 + ADVERT
     assert "BecameMaster" in kinds(fire(router))
+
+
+def test_a_kernel_that_is_always_behind_delays_a_takeover_and_does_not_prevent_it() -> None:
+    router = backup()
+    now = due(router)
+    router.on_deadline(now)
+
+    while router.caught_up(after(now, ADVERT)):
+        now = after(now, ADVERT)
+        assert now <= DOWN + PATIENCE
+    now = due(router)
+    while "BecameMaster" not in kinds(router.on_deadline(now)):
+        router.caught_up(now)
+        now = due(router)
+
+    assert now <= DOWN + PATIENCE + (GRANTS + 1) * ADVERT
 
 
 def test_a_backup_of_a_master_that_promises_less_is_late_by_its_own_interval() -> None:
