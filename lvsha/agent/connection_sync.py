@@ -63,9 +63,6 @@ _ANSWERS_WITHIN = 200 * MILLISECOND
 _BUSY = SECOND
 _BUSY_NUDGE = 10 * MILLISECOND
 """On the private interface a nudge costs no wire, only the sixteen packets."""
-_GARBAGE = 50_000
-"""Objects made before the collector looks for garbage: rows are no garbage, and looking at those of a resync
-again and again took a fifth of its time."""
 _LOOK_LEAST = 20 * MILLISECOND
 """Between two looks of the gate at the peers."""
 
@@ -149,7 +146,6 @@ class ConnectionSync:
     async def run(self) -> None:
         """For ever; the daemons run already, and the services are in the kernel."""
         run_ahead()
-        gc.set_threshold(_GARBAGE, 10, 10)
         self._ear.open(retry_s=_WATCH_S)
         self.store.is_complete = False
         self._line.open()
@@ -258,6 +254,7 @@ class ConnectionSync:
     async def _seed(self) -> None:
         """Read the kernel's table: what was there before we were."""
         await seed(self.store, self._ipvs, self._journal)
+        gc.freeze()
         self._perform(self.relay.on_changes(monotonic()))
 
     # The peers speak

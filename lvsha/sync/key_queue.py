@@ -30,6 +30,11 @@ class KeyQueue:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._since)
 
+    @property
+    def since(self) -> dict[bytes, Instant]:
+        """By key; read only. For questions about many keys at once."""
+        return self._since
+
     def add(self, key: bytes, since: Instant) -> None:
         """Nothing happens to a key that is in already."""
         if key not in self._since:

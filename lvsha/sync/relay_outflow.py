@@ -3,6 +3,7 @@
 Source: ``proto/lvsha_relay_v1.md`` sections 2, 6 and 7.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from lvsha.core.instant import Instant, after
@@ -140,10 +141,10 @@ class Outflow:
         behind = self.sequence - WINDOW
         return self.window.settled(self.sequence) < behind and self.lose(((0, behind),), now)
 
-    def is_at_rest(self, key: bytes) -> bool:
-        """It neither waits nor is on its way."""
+    def at_rest(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Those that neither wait nor are on their way."""
         waiting = self._store.waiting[self._peer]
-        return key not in waiting.fresh and key not in waiting.bulk and key not in self.window
+        return set(keys).difference(waiting.fresh.since, waiting.bulk.since, self.window.flying)
 
     @property
     def pending(self) -> set[bytes]:

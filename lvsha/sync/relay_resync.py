@@ -115,7 +115,7 @@ class Resync:
         """The peer has these, unless they wait or fly again."""
         if not len(self._barriers):
             return []
-        return self.settle(filter(self._outflow.is_at_rest, keys), now)
+        return self.settle(self._outflow.at_rest(keys), now)
 
     def settle(self, keys: Iterable[bytes], now: Instant) -> list[Output]:
         """These keys have nothing more to wait for."""

@@ -15,7 +15,7 @@ def view_of(session: PeerSession, store: Store, now: Instant) -> PeerView:
     oldest = None
     if waiting is not None:
         if waiting.missing and window.flights:
-            on_its_way = len(waiting.missing.intersection(window.keys))
+            on_its_way = len(waiting.missing.intersection(window.flying))
         swept_since = waiting.sweeps[0].began if waiting.sweeps else None
         oldest = earliest(waiting.fresh.oldest, waiting.bulk.oldest, window.oldest, swept_since)
     return PeerView(

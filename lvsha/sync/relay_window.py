@@ -147,6 +147,11 @@ class SendWindow:
         return self._flying.keys()
 
     @property
+    def flying(self) -> dict[bytes, int]:
+        """The same, with the frame in which it is; read only."""
+        return self._flying
+
+    @property
     def key_count(self) -> int:
         return len(self._flying)
 

@@ -13,6 +13,7 @@ how long a new connection is not in the peer's kernel, looked at every milliseco
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -130,6 +131,7 @@ class Side:
             now = monotonic()
             for number in range(self.rows):
                 self.sync.store.observe(entry(number), now, lifetime=1000 * SECOND)
+        gc.set_threshold(1_000, 10, 100)  # as directord does
         task = asyncio.create_task(self.sync.run())
         await asyncio.wait_for(self.done.wait(), 120)
         await asyncio.sleep(LEAD_S)
