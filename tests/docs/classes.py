@@ -93,7 +93,7 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
     },
     "docs/how-to/trace-a-connection.md": {"tcpdump": _CAPTURE, "lvsha trace live": _CAPTURE},
     "docs/reference/api.md": {"curl --unix": GUEST},
-    "docs/reference/benchmarks-no-loss.md": {".venv/bin/python tests/bench": _BENCH},
+    "docs/reference/benchmarks-no-loss.md": {".venv/bin/python tests/bench": _BENCH, "lvsha lab": _LAB},
     "docs/reference/benchmarks-sync.md": {".venv/bin/python tests/bench": _BENCH},
     "docs/reference/benchmarks.md": {".venv/bin/python tests/bench": _BENCH, "lvsha lab": _LAB},
     "docs/reference/doctor.md": {
