@@ -28,11 +28,18 @@ class Cargo(NamedTuple):
 
 
 def load(
-    store: Store, waiting: Waiting, room: int, now: Instant, *, flying: SendWindow | None = None
+    store: Store,
+    waiting: Waiting,
+    room: int,
+    now: Instant,
+    *,
+    flying: SendWindow | None = None,
+    bulk: bool = True,
 ) -> Cargo:
     """Take keys from the queue, changes first, until ``room`` bytes are full or nothing waits.
 
-    Rows of a walk come last, as far as its budget goes; not those that are ``flying``.
+    Rows of a walk come last, as far as its budget goes; not those that are ``flying``. Without ``bulk``
+    changes only.
     """
     records: list[bytes] = []
     keys: list[bytes] = []
@@ -40,7 +47,7 @@ def load(
     swept: list[bytes] = []
     oldest = now
     get, tombstone = store.get, store.tombstone
-    for queue in (waiting.fresh, waiting.bulk):
+    for queue in (waiting.fresh, waiting.bulk) if bulk else (waiting.fresh,):
         while room >= RECORD_SIZE + INET_SIZE and len(records) < MAX_RECORDS:
             taken = queue.take()
             if taken is None:
@@ -71,7 +78,7 @@ def load(
             if since < oldest:
                 oldest = since
     here = frozenset(keys)
-    while waiting.sweeps and room >= RECORD_SIZE + INET_SIZE and len(records) < MAX_RECORDS:
+    while bulk and waiting.sweeps and room >= RECORD_SIZE + INET_SIZE and len(records) < MAX_RECORDS:
         sweep = waiting.sweeps[0]
         row = sweep.take()
         if row is None:

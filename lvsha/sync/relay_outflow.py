@@ -54,7 +54,15 @@ class Outflow:
     @property
     def deadline(self) -> Instant | None:
         """When to ``flush``; with a closed window, the next acknowledgement goes on."""
-        return self.flush_at if self.window.is_open else None
+        return self.flush_at if self._may_go else None
+
+    @property
+    def _may_go(self) -> bool:
+        """The window has room for something that waits."""
+        if self.window.is_open:
+            return True
+        waiting = self.waiting
+        return self.window.has_room and waiting is not None and len(waiting.fresh) > 0
 
     @property
     def room(self) -> int:
@@ -112,8 +120,9 @@ class Outflow:
         self._flushed_at = now
         for sweep in waiting.sweeps:
             sweep.budget = SLICE
-        while len(frames) < FRAMES_AT_ONCE and self.window.is_open and not waiting.is_empty:
-            cargo = load(self._store, waiting, self.room - 2, now, flying=self.window)
+        while len(frames) < FRAMES_AT_ONCE and self._may_go and not waiting.is_empty:
+            is_open = self.window.is_open
+            cargo = load(self._store, waiting, self.room - 2, now, flying=self.window, bulk=is_open)
             gone += cargo.gone
             swept += cargo.swept
             if not cargo.records:

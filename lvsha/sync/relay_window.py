@@ -11,8 +11,11 @@ from lvsha.wire.relay import MAX_RANGES, Range
 
 WINDOW: Final = 4096
 """Sequences that are told apart; older ones are refused."""
-MAX_WAITING: Final = 256
-"""Frames that may wait to be installed, and so frames in flight."""
+MAX_WAITING: Final = 1024
+"""Frames that may wait to be installed, and so frames in flight: what waits for room dies with the sender,
+what lies in the receiver's socket does not."""
+BULK_MOST: Final = 256
+"""In flight while rows of a resync may still follow."""
 REORDER: Final = 3
 """A sequence is missing when one this much higher has come; nearer ones may be on their way."""
 
@@ -21,7 +24,7 @@ OVERTAKEN: Final = 64
 
 WINDOW_FIRST: Final = 128
 WINDOW_LEAST: Final = 64
-"""What waits for the window dies with the sender; what is in the receiver's socket does not."""
+"""Of the bulk; changes go on up to ``MAX_WAITING``."""
 PROBE_LEAST: Final = 50 * MILLISECOND
 PROBE_MOST: Final = 200 * MILLISECOND
 PROBES_SOON: Final = 4
@@ -139,7 +142,13 @@ class SendWindow:
 
     @property
     def is_open(self) -> bool:
+        """For everything."""
         return len(self.flights) < self.size
+
+    @property
+    def has_room(self) -> bool:
+        """For changes."""
+        return len(self.flights) < MAX_WAITING
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -182,7 +191,7 @@ class SendWindow:
             flight = self.flights.pop(sequence)
             took = now - flight.sent
             self.rtt = took if self.rtt is None else (7 * self.rtt + took) // 8
-            self.size = min(self.size + 1, MAX_WAITING)
+            self.size = min(self.size + 1, BULK_MOST)
             keys += self._landed(sequence, flight)
         if keys:
             self._progress(now)

@@ -17,7 +17,7 @@ from lvsha.sync.relay_outputs import (
     ResyncFinished,
     StoreFull,
 )
-from lvsha.sync.relay_window import MAX_WAITING, WINDOW
+from lvsha.sync.relay_window import MAX_WAITING, WINDOW, WINDOW_FIRST
 from lvsha.sync.store import Store
 from lvsha.wire.relay import Readiness
 from lvsha.wire.relay_seal import Keyring
@@ -138,10 +138,27 @@ def test_what_is_not_installed_is_not_covered() -> None:
     assert pair.view(A).lag == 0
 
 
-def test_a_kernel_that_installs_nothing_stops_its_peer() -> None:
+def test_changes_go_to_a_peer_that_does_not_answer() -> None:
+    """It may only be slow, and hears them when it gets its processor; what waits here would die with us."""
     pair = joined(0)
+    pair.passes = lambda sender, data: sender == A
+    changes = 2 * WINDOW_FIRST
+    for number in range(changes):
+        pair.observe(A, entry(number))
+        pair.run(6 * MILLISECOND)
+
+    assert pair.view(A).connected
+    assert pair.view(A).in_flight > WINDOW_FIRST
+    assert pair.view(A).waiting <= 1
+    assert len(pair.stores[B]) >= changes - 1
+
+
+def test_a_kernel_that_installs_nothing_stops_its_peer() -> None:
+    pair = Pair(limit=40_000)
+    pair.start()
+    pair.run(SECOND)
     pair.is_installing = False
-    pair.observe(A, *(entry(number) for number in range(9_000)))
+    pair.observe(A, *(entry(number) for number in range(30_000)))
     pair.run(3 * SECOND)
 
     assert len(pair.owed) <= MAX_WAITING
@@ -225,7 +242,7 @@ def test_a_barrier_with_nothing_before_it_falls_at_once() -> None:
 def test_a_peer_that_is_silent_is_lost_and_gets_everything_when_it_returns() -> None:
     pair = joined(10)
     pair.passes = lambda sender, data: False
-    pair.run(3 * SECOND)
+    pair.run(6 * SECOND)
     assert [event.reason for event in pair.said(A, PeerLost) if isinstance(event, PeerLost)] == [
         "nothing heard"
     ]
@@ -294,7 +311,7 @@ def test_keys_are_changed_without_losing_the_session() -> None:
 def test_a_key_that_was_taken_out_too_early_is_named() -> None:
     pair = joined(5)
     pair.relays[B].rekey(Keyring((OTHER,)), pair.now)
-    pair.run(3 * SECOND)
+    pair.run(6 * SECOND)
 
     assert pair.relays[B].counts[DropReason.UNKNOWN_KEY] > 0
     assert pair.said(A, PeerLost)

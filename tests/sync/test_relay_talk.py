@@ -51,7 +51,7 @@ def test_an_older_peer_is_told_nothing() -> None:
 def test_a_peer_that_is_back_says_it_again() -> None:
     pair = talking()
     pair.passes = lambda sender, data: False
-    pair.run(3 * SECOND)
+    pair.run(6 * SECOND)
     assert pair.said(A, PeerLost)
     assert pair.relays[A].talk(B, NEWS) == []
 

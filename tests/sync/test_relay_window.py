@@ -2,6 +2,7 @@
 
 from lvsha.core.instant import MILLISECOND, Instant
 from lvsha.sync.relay_window import (
+    BULK_MOST,
     MAX_WAITING,
     OVERTAKEN,
     PROBE_LEAST,
@@ -121,10 +122,10 @@ def test_a_loss_halves_the_window_once_per_round_trip_and_never_below_its_least(
 def test_the_window_is_closed_when_it_is_full_and_never_too_large() -> None:
     assert not flying(WINDOW_FIRST).is_open
     window = SendWindow()
-    for sequence in range(1, 2 * MAX_WAITING):
+    for sequence in range(1, 2 * BULK_MOST):
         window.depart(sequence, Flight((b"k",), NOW, NOW))
         window.arrive(((sequence, sequence),), NOW)
-    assert window.size == MAX_WAITING
+    assert window.size == BULK_MOST
 
 
 def test_silence_is_asked_about_again_and_again_but_less_often() -> None:
