@@ -38,7 +38,8 @@ async def test_a_cut_network_is_told_from_a_dead_peer(stage: Stage) -> None:
 
         stage.forward("lb1", frames=False)
         cut = wall_clock()
-        await until(lambda: wall_clock() > cut + 1.5 or None, within=3, what="four down intervals")
+        enough = cut + 4 * PAIR.down_interval("lb2")
+        await until(lambda: wall_clock() > enough or None, within=6, what="four down intervals")
         assert stage.wire.of("lb1", since=cut), "it goes on saying so into the cut"
         assert stage.holders(ALL) == ["lb1"]
         assert len(lb2.events("vrrp.became_master")) == before

@@ -34,7 +34,8 @@ class Pair:
     addresses: tuple[str, ...] = ("10.0.0.10/24", "10.0.0.11/24")
     vrid: int = 51
     version: int = 3
-    interval: float = 0.1
+    interval: float = 0.3
+    """A director that gets no processor for three of them loses its role, and no test is about that."""
     unicast: tuple[str, str] | None = None
     """The addresses that lb1 and lb2 talk between; None: multicast."""
     password: str | None = None
