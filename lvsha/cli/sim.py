@@ -29,6 +29,7 @@ faults, each with an optional time before it ("3s: thaw lb1"):
   kill N, start N              the process; its kernel keeps the addresses
   freeze N, thaw N             it stands still (SIGSTOP, a host without time for it)
   lag N 50ms                   it is always so late
+  queue N 500ms                what it receives lies in its kernel for so long
   link N down, link N up       its interface
   trap N 2 kill                its next transition ends after two steps: kill, power_off or freeze
   drift N 20000                its clock is fast by so many parts in a million; below 0: slow

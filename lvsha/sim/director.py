@@ -100,6 +100,8 @@ class Director:
         self.is_frozen = False
         self.lag = 0
         """Nanoseconds from when something happens until the process gets to run: a busy machine."""
+        self.queue = 0
+        """Nanoseconds that what comes lies in the kernel before it is in a socket: a starved thread."""
         self.link_up = True
         self.overflowed = 0
         self.trap: Trap | None = None
@@ -298,6 +300,15 @@ class Director:
             self._take(frame)
 
     def _take(self, frame: "Frame | Beside") -> None:
+        if self.queue:
+            self._world.at(Instant(self._world.now + self.queue), lambda: self._sorted(frame))
+        else:
+            self._sorted(frame)
+
+    def _sorted(self, frame: "Frame | Beside") -> None:
+        """The kernel has it in the socket."""
+        if not self.routers:
+            return
         if self.is_frozen or self.lag:
             if len(self.inbox) >= INBOX:
                 self.overflowed += 1
@@ -411,8 +422,11 @@ class Director:
                 trap.steps -= 1
             output = pending.popleft()
             if isinstance(output, CatchUp):
-                # Whoever gets to a deadline here has read his inbox, and there is no other queue.
-                pending.extend(router.caught_up(self._now()))
+                # Whoever gets to a deadline here has read his inbox.
+                if self.queue:
+                    self._world.at(Instant(self._world.now + self.queue), lambda: self._catch_up(router))
+                else:
+                    pending.extend(router.caught_up(self._now()))
                 continue
             self._log(self.name, output)
             if isinstance(output, Action):
@@ -422,6 +436,11 @@ class Director:
             elif isinstance(output, Event):
                 watch = self._conflicts.hold if router.state is State.MASTER else self._conflicts.drop
                 watch(settings.name, settings.bound_addresses)
+
+    def _catch_up(self, router: VirtualRouter) -> None:
+        if self.routers.get(router.settings.name) is router and not self.is_frozen:
+            self._perform(router, router.caught_up(self._now()))
+            self.arm()
 
     def _carry_out(self, router: VirtualRouter, action: Action) -> int:
         """Its errno; 0: done."""

@@ -95,7 +95,7 @@ _ROLES: dict[type, dict[str, Role]] = {
     Tally: _roles(count="adverts", equal="takeovers lines"),
     Network: _roles(count="carried", skip="tap _world _dice _nodes _addresses"),
     Director: _roles(
-        equal="lag overflowed wall_error",
+        equal="lag queue overflowed wall_error",
         number="_last_number",
         skip="due _wakes _world _network _log _keys _speaker",
     ),
@@ -193,7 +193,7 @@ class Leaper:
             and stage.network.is_regular
             and (stage.beside is None or stage.beside.is_regular)
             and not any(
-                not each.clock.is_true or each.lag or each.is_frozen or each.trap or each.inbox
+                not each.clock.is_true or each.lag or each.queue or each.is_frozen or each.trap or each.inbox
                 for each in stage.directors
             )
         )

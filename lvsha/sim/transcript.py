@@ -288,6 +288,10 @@ class Transcript:
         director.clock.drift(int(ppm))
         director.arm()
 
+    def _do_queue(self, name: str, text: str) -> None:
+        """From now on what it receives lies so long in its kernel; 0s: not at all."""
+        self.directors[name].queue = duration(text)
+
     def _do_lag(self, name: str, text: str) -> None:
         """From now on its process runs so late, always; 0s: never."""
         self.directors[name].lag = duration(text)

@@ -174,10 +174,11 @@ class VirtualRouter(Steps):
         if not hearing.is_asked:
             return []
         if self.phase is not Phase.MASTER:
-            if 2 * (now - hearing.asked_at) > self._shorter_interval and hearing.ask_anew(now):
-                self._timer = after(now, self.master_advert_interval)
-                return [CatchUp(self.settings.name)]
-            if hearing.was_slow and self._granted < GRANTS:
+            if 2 * (now - hearing.asked_at) > self._shorter_interval:
+                if hearing.ask_anew(now):
+                    self._timer = after(now, self.master_advert_interval)
+                    return [CatchUp(self.settings.name)]
+            elif hearing.was_slow and self._granted < GRANTS:
                 # What kept our kernel from sorting what it had may have kept the MASTER's as well.
                 self._grant(now)
                 return []
