@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import hashlib
 import json
 import os
 import resource
@@ -27,14 +28,21 @@ from typing import Any
 
 PAGE = Path("docs/reference/benchmarks-api.md")
 BEGIN, END = "<!-- directord: begin -->", "<!-- directord: end -->"
-PORT = 8080
+PORT, API_PORT = 8080, 9443
+TOKEN = "t" * 43
+CHROMIUM = "/usr/bin/chromium"
 _LONG_S = 0.004
 """Calls that are told by name."""
 
 
 def config(realservers: int, services: int, folder: Path, *, weight: int = 1, interval: str = "5s") -> str:
     """``weight``: of the first realserver."""
-    parts = [f'[agent]\nrun_dir = "{folder}"\nstate_dir = "{folder}/state"\n[sync]\nenabled = false\n']
+    parts = [
+        f'[api]\nlisten = ["127.0.0.1:{API_PORT}"]\ncertificate = "{folder}/api.crt"\n',
+        f'key = "{folder}/api.key"\n',
+        f'token_file = "{folder}/tokens.toml"\nrate = 1000\n',
+        f'[agent]\nrun_dir = "{folder}"\nstate_dir = "{folder}/state"\n[sync]\nenabled = false\n',
+    ]
     share = realservers // services
     for number in range(services):
         parts.append(f'[[service]]\nname = "web{number}"\naddress = "10.9.{number >> 8}.{number & 255}:80"\n')
@@ -174,6 +182,7 @@ class Watched:
         self._shape = (realservers, services)
         self._file = folder / "lvsha.toml"
         self._file.write_text(config(realservers, services, folder))
+        _access(folder)
         self.results: dict[str, Any] = {"realservers": realservers, "services": services}
         self._log = (folder / "log").open("w")
         self.process = subprocess.Popen(
@@ -260,6 +269,73 @@ class Watched:
         self._log.close()
 
 
+def _access(folder: Path) -> None:
+    """A certificate, and a token that may everything."""
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lb1"
+    words += " -keyout api.key -out api.crt"
+    subprocess.run(words.split(), cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    path = folder / "tokens.toml"
+    path.write_text(f'[[token]]\nname = "bench"\nrole = "admin"\nsha256 = "{digest}"\n')
+    path.chmod(0o600)
+
+
+_WATCH = """
+sessionStorage.setItem("lvsha-token", "TOKEN");
+window.seen = {};
+window.wanted = "";
+new MutationObserver(() => {
+  const seen = window.seen;
+  if (!seen.services && document.querySelector("#services details")) seen.services = performance.now();
+  if (window.wanted && !seen.change && document.querySelector("#timeline").innerText.includes(window.wanted))
+    seen.change = Date.now();
+  const cell = document.querySelector("[data-realserver] td.number");
+  if (window.weight && !seen.weight && cell && cell.firstChild.textContent === window.weight)
+    seen.weight = Date.now();
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+
+def _dashboard(watched: Watched, runs: int = 3) -> dict[str, Any]:
+    """First paint, when the services stand there, and how long after it an event is seen, in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    paints, services, timeline, rows = [], [], [], []
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        for number in range(runs):
+            time.sleep(5)  # nobody has asked for a while
+            page = browser.new_context(ignore_https_errors=True, bypass_csp=True).new_page()
+            page.add_init_script(_WATCH.replace("TOKEN", TOKEN))
+            page.goto(f"https://127.0.0.1:{API_PORT}/")
+            page.wait_for_function("window.seen.services", timeout=60_000)
+            page.wait_for_function("document.querySelector('#link').textContent === 'live'", timeout=60_000)
+            paints.append(
+                page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            )
+            services.append(page.evaluate("window.seen.services"))
+            if not page.query_selector("[data-realserver]"):
+                page.click("#services summary")
+            page.wait_for_selector("[data-realserver]", timeout=60_000)
+            time.sleep(2)
+            weight = 20 + number
+            page.evaluate(
+                f"window.wanted = '→ {weight}'; window.weight = '{weight} '.trim(); window.seen.change = 0"
+            )
+            target = str(page.get_attribute("[data-realserver]", "data-realserver"))
+            watched.ask("/v1/weight", {"target": target, "weight": weight})
+            page.wait_for_function("window.seen.change && window.seen.weight", timeout=30_000)
+            change = json.loads(watched.ask("/v1/history?limit=1")[1])["changes"][-1]
+            assert change["after"] == weight, change
+            timeline.append(page.evaluate("window.seen.change") - change["at"] * 1000)
+            rows.append(page.evaluate("window.seen.weight") - change["at"] * 1000)
+            page.context.close()
+        browser.close()
+    found = {"first_paint_ms": paints, "services_ms": services, "timeline_ms": timeline, "row_ms": rows}
+    return {name: [round(value) for value in values] for name, values in found.items()}
+
+
 def measure(realservers: int, services: int, only: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lvsha-bench-") as name:
         folder = Path(name)
@@ -277,6 +353,7 @@ def measure(realservers: int, services: int, only: str) -> dict[str, Any]:
                 "scrapes": lambda: watched.gets("/metrics", 10, 1.0),
                 "status": lambda: watched.gets("/v1/status", 50, 0.1),
                 "orders": lambda: _orders(watched),
+                "dashboard": lambda: _dashboard(watched),
                 "reload": lambda: watched.reload(7),
                 "history": lambda: watched.gets("/v1/history?limit=10000", 5, 0.2),
                 "after": lambda: time.sleep(10),

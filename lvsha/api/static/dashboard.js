@@ -7,6 +7,8 @@ const KEPT_CHANGES = 200;
 const KEPT_RATES = 60;
 const POLL_MS = 2000;
 const OPEN_UP_TO = 200; // realservers; more services than that begin closed
+const ROWS_UP_TO = 200; // realservers of one service that are shown; the search finds the others
+const PICTURE_S = 2; // how old a large director's picture of itself may be
 
 const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("lvsha-token") || "";
@@ -98,12 +100,15 @@ function askToken(error) {
 
 let refreshing = false;
 let again = false;
+let rests = 0; // when the next question is due: a large answer is not asked for with each of many events
 
 async function refresh() {
   if (refreshing) { again = true; return; }
   refreshing = true;
+  const begun = performance.now();
   try {
     status = await ask("v1/status");
+    for (const change of [...changes].reverse()) if (change.at > status.at - PICTURE_S) apply(change);
     remember();
     render();
     said("live", "good");
@@ -111,8 +116,29 @@ async function refresh() {
     said(`no answer: ${error.message}`, "bad");
   } finally {
     refreshing = false;
-    if (again) { again = false; refresh(); }
+    rests = performance.now() + 2 * (performance.now() - begun);
+    if (again) { again = false; soon(); }
   }
+}
+
+let waiting = 0;
+
+function soon() {
+  waiting ||= setTimeout(() => { waiting = 0; refresh(); }, Math.max(0, rests - performance.now()));
+}
+
+const toDraw = new Set();
+
+function draw(part) { // once a frame, however many events came
+  if (!toDraw.size) requestAnimationFrame(() => { const parts = [...toDraw]; toDraw.clear(); for (const each of parts) each(); });
+  toDraw.add(part);
+}
+
+function apply(change) { // what an event says is newer than a picture that was made before it
+  if (change.what !== "weight") return;
+  const service = status.services.find((each) => each.name === change.service);
+  const row = service && service.destinations.find((each) => each.name === change.realserver);
+  if (row) row.kernel_weight = change.after;
 }
 
 function said(text, kind) {
@@ -132,7 +158,7 @@ function remember() {
   for (const service of status.services) {
     add(service.name, service.connection_rate);
     if (isOpen(service)) {
-      for (const row of service.destinations) add(`${service.name}/${row.name}`, row.connection_rate);
+      for (const row of chosen(service)) add(`${service.name}/${row.name}`, row.connection_rate);
     }
   }
 }
@@ -175,7 +201,7 @@ function take(block) {
   if (!field.data) return;
   if (field.event === "change") addChange(JSON.parse(field.data));
   if (field.event === "gap") loadHistory();
-  refresh();
+  soon();
 }
 
 async function loadHistory() {
@@ -188,7 +214,11 @@ function addChange(change) {
   if (changes.some((other) => other.id === change.id)) return;
   changes.unshift(change);
   changes.length = Math.min(changes.length, KEPT_CHANGES);
-  renderTimeline();
+  draw(renderTimeline);
+  if (status && change.what === "weight") {
+    apply(change);
+    draw(renderServices);
+  }
 }
 
 // --- the page -----------------------------------------------------------------
@@ -267,6 +297,11 @@ function isOpen(service) {
 }
 
 function renderServices() {
+  drawServices();
+  allow($("services"));
+}
+
+function drawServices() {
   const wanted = $("find").value.trim().toLowerCase();
   const fits = (service) => !wanted || [service.name, service.service,
     ...service.destinations.flatMap((row) => [row.name, row.address])].some((text) => text.toLowerCase().includes(wanted));
@@ -298,10 +333,22 @@ function serviceView(service) {
 function table(service) {
   const heads = ["Realserver", "State", "Weight", "Active", "Inactive", "New/s", "Last check", "Orders"];
   const numbers = new Set(["Weight", "Active", "Inactive", "New/s"]);
+  const rows = chosen(service);
+  const more = service.destinations.length - rows.length;
   return el("table", {},
     el("caption", { class: "skip" }, `Realservers of ${service.name}`),
     el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col", class: numbers.has(head) ? "number" : "" }, head)))),
-    el("tbody", {}, ...service.destinations.map((row) => rowView(service, row))));
+    el("tbody", {}, ...rows.map((row) => rowView(service, row))),
+    more ? el("tfoot", {}, el("tr", {}, el("td", { colspan: heads.length, class: "faint" }, `and ${more} more: find them by name`))) : "");
+}
+
+function chosen(service) { // all, or of many those that are looked for, and those first that are not up
+  if (service.destinations.length <= ROWS_UP_TO) return service.destinations;
+  const wanted = $("find").value.trim().toLowerCase();
+  const found = wanted ? service.destinations.filter((row) => row.name.toLowerCase().includes(wanted) || row.address.includes(wanted)) : [];
+  const rows = found.length ? found : service.destinations;
+  if (rows.length <= ROWS_UP_TO) return rows;
+  return [...rows.filter((row) => row.state !== "up"), ...rows.filter((row) => row.state === "up")].slice(0, ROWS_UP_TO);
 }
 
 function rowView(service, row) {
