@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ LVSHA = str(Path(sys.executable).with_name("lvsha"))
 SYNCID = 7
 VIP = "10.91.0.1"
 PEER = "10.91.0.2"
+
+PATIENCE_S = 60.0
+"""For whatever has to happen: the guest may be on a busy machine."""
 
 _numbers = itertools.count()
 
@@ -89,19 +92,37 @@ def ask(director: Director, count: int, *, first_port: int = 20_000) -> None:
 
 def listens(director: Director) -> None:
     """Wait until a command has opened its packet socket: Python takes its time to start in a guest."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while director.namespace.read("/proc/net/packet").count("\n") < 2:
         assert time.monotonic() < deadline, "nobody listens"
         time.sleep(0.05)
 
 
-def finish(process: "subprocess.Popen[bytes]", *, after_s: float) -> tuple[int, list[dict[str, Any]]]:
-    """Interrupt a command as Ctrl-C does, and read what it said."""
-    time.sleep(after_s)
+def finish(
+    process: "subprocess.Popen[bytes]", *, once: Callable[[dict[str, Any]], bool]
+) -> tuple[int, dict[str, Any]]:
+    """Read what a command says, once a second, until it has said that; interrupt it as Ctrl-C does.
+
+    The last it says comes after that.
+    """
+    assert process.stdout is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while not once(said := json.loads(process.stdout.readline())):
+        assert time.monotonic() < deadline, f"this is the last it said: {said}"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert err == b"", err.decode()
-    return process.returncode, [json.loads(line) for line in out.splitlines()]
+    return process.returncode, json.loads(out.splitlines()[-1])
+
+
+def entries(count: int) -> Callable[[dict[str, Any]], bool]:
+    """So many were heard of, lost ones too."""
+    return lambda said: said["entries"] + said["lost_entries"] >= count
+
+
+def rows(director: Director) -> int:
+    """UDP connections in a director's kernel."""
+    return director.namespace.read("/proc/net/ip_vs_conn").count("\nUDP")
 
 
 def test_the_masters_own_messages_are_seen_where_it_runs() -> None:
@@ -112,7 +133,7 @@ def test_the_masters_own_messages_are_seen_where_it_runs() -> None:
         listens(left)
         ask(right, 20)
 
-        status, (*_, last) = finish(watch, after_s=4)
+        status, last = finish(watch, once=entries(20))
 
         assert status == 0
         assert last["interface"] == "sync0"
@@ -131,12 +152,12 @@ def test_the_backups_side_says_how_far_it_is_behind_and_the_capture_decodes(tmp_
         listens(right)
         ask(right, 20)
 
-        status, (*_, last) = finish(watch, after_s=4)
+        status, last = finish(watch, once=entries(20))
 
         assert status == 0
         daemon = last["daemon"]
         assert (daemon["syncid"], daemon["queue_bytes"], daemon["drops"]) == (SYNCID, 0, 0)
-        assert 0 <= daemon["lag_ms"] <= daemon["worst_lag_ms"] < 2_000
+        assert 0 <= daemon["lag_ms"] <= daemon["worst_lag_ms"]
         decoded = left.lvsha("decode", "--json", str(out))
         assert len(decoded.stdout.splitlines()) == last["entries"] == 20
         assert run(["tcpdump", "-nr", str(out)]).count("> 224.0.0.81.8848") == last["messages"]
@@ -146,10 +167,16 @@ def test_wire_and_kernel_agree_and_a_row_that_went_is_found() -> None:
     with pair() as (left, right):
         left.daemon("master")
         right.daemon("backup")
-        diff = right.start("diff", "wire", "kernel", "--duration", "6", "--json")
+        diff = right.start("diff", "wire", "kernel", "--duration", "100", "--json")
         listens(right)
         ask(right, 20)
-        out, _ = diff.communicate(timeout=30)
+        deadline = time.monotonic() + PATIENCE_S
+        while rows(right) < 20:
+            assert time.monotonic() < deadline, "the backup's kernel has not heard of all of them"
+            time.sleep(0.1)
+        time.sleep(1)  # what the kernel has heard, the command has still to read
+        diff.send_signal(signal.SIGINT)
+        out, _ = diff.communicate(timeout=PATIENCE_S)
         assert (diff.returncode, out) == (0, b"")
         kernels = [director.namespace.read("/proc/net/ip_vs_conn") for director in (left, right)]
 
@@ -172,7 +199,10 @@ def test_two_masters_under_one_syncid_are_found() -> None:
         listens(left)
         ask(right, 5)
 
-        status, (*_, last) = finish(watch, after_s=5)
+        def both(said: dict[str, Any]) -> bool:
+            return FindingKind.TWO_MASTERS in {finding["kind"] for finding in said["findings"]}
+
+        status, last = finish(watch, once=both)
 
         assert status == 1
         assert FindingKind.TWO_MASTERS in {finding["kind"] for finding in last["findings"]}
@@ -186,12 +216,11 @@ def test_a_backup_with_a_small_maxlen_loses_what_the_master_sends_and_watch_says
         listens(right)
         ask(right, 80)
 
-        status, (*_, last) = finish(watch, after_s=4)
+        status, last = finish(watch, once=entries(80))
 
         assert status == 1
         assert [finding["kind"] for finding in last["findings"]] == [FindingKind.TOO_LONG]
-        rows = right.namespace.read("/proc/net/ip_vs_conn").count("\nUDP")
-        assert rows == last["entries"] < 80
+        assert rows(right) == last["entries"] < 80
         assert last["entries"] + last["lost_entries"] == 80
 
 
@@ -223,17 +252,23 @@ def test_a_page_for_prometheus() -> None:
         stats = right.start("stats", "--listen", "127.0.0.1:9848")
         listens(right)
         ask(right, 3)
-        time.sleep(3.5)
-        with right.namespace.entered():
-            asking = socket.create_connection(("127.0.0.1", 9848), timeout=10)
-        with asking:
-            asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            page = b"".join(iter(lambda: asking.recv(65536), b"")).decode()
+        counted = f'lvsha_sync_entries_total{{syncid="{SYNCID}",source="{VIP}"}} 3'
+        deadline = time.monotonic() + PATIENCE_S
+        while counted not in (page := metrics(right)):
+            assert time.monotonic() < deadline, page
+            time.sleep(0.3)
         stats.send_signal(signal.SIGINT)
-        stats.communicate(timeout=30)
+        stats.communicate(timeout=PATIENCE_S)
 
-        assert f'lvsha_sync_entries_total{{syncid="{SYNCID}",source="{VIP}"}} 3' in page
         assert "lvsha_sync_daemon_drops_total 0" in page
+
+
+def metrics(director: Director) -> str:
+    with director.namespace.entered():
+        asking = socket.create_connection(("127.0.0.1", 9848), timeout=PATIENCE_S)
+    with asking:
+        asking.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: asking.recv(65536), b"")).decode()
 
 
 KEEPALIVED = f"""
@@ -271,27 +306,29 @@ def test_keepalived_needs_no_agent_either(tmp_path: Path) -> None:
         command += ["-r", str(tmp_path / "vrrp.pid"), "-c", str(tmp_path / "checkers.pid")]
         keepalived = left.namespace.popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            give_up = time.monotonic() + 30
+            give_up = time.monotonic() + PATIENCE_S
             while (
                 "master" not in left.namespace.run(["ipvsadm", "-L", "--daemon"])
                 or f"{VIP}:53" not in left.namespace.run(["ipvsadm", "-Ln"]).partition("->")[2]
             ):
                 assert time.monotonic() < give_up, "keepalived has not started its daemon and its service"
                 time.sleep(0.2)
-            table = right.start("table", "-i", "sync0", "--duration", "5", "--json")
+            table = right.start("table", "-i", "sync0", "--duration", "100", "--json")
             watch = left.start("watch", "--json")
             listens(left)
             listens(right)
             ask(right, 10)
 
-            status, (*_, last) = finish(watch, after_s=3.5)
-            out, _ = table.communicate(timeout=30)
+            status, last = finish(watch, once=entries(10))
+            time.sleep(1)  # what this one has heard, the other has still to read
+            table.send_signal(signal.SIGINT)
+            out, _ = table.communicate(timeout=PATIENCE_S)
         finally:
             keepalived.terminate()
             keepalived.wait(20)
 
         assert status == 0
         assert [(sender["syncid"], sender["entries"]) for sender in last["senders"]] == [(SYNCID, 10)]
-        rows = [json.loads(line) for line in out.splitlines()]
-        assert {row["cport"] for row in rows} == set(range(20_000, 20_010))
-        assert {row["origin"] for row in rows} == {last["senders"][0]["source"]}
+        heard = [json.loads(line) for line in out.splitlines()]
+        assert {row["cport"] for row in heard} == set(range(20_000, 20_010))
+        assert {row["origin"] for row in heard} == {last["senders"][0]["source"]}
