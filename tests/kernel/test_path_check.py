@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
-from socket import create_server
+from socket import AF_INET, AF_INET6, create_server
 
 import pytest
 
@@ -97,6 +99,118 @@ def test_a_realserver_that_cannot_be_reached_by_its_path_is_seen(hosts: dict[str
             found.append((method, is_master, accept_local, has_address, said))
 
     assert found == list(CASES)
+
+
+METHODS = ("dr", "tun", "nat")
+FAMILIES = {
+    # virtual address, its director's, its realserver's; where a tunnel of the family ends
+    4: ("10.0.0.10", "10.0.0.1", "10.0.0.11", "ipip"),
+    6: ("fd00::10", "fd00::1", "fd00::11", "ip6tnl mode any"),
+}
+PLACES = {(method, family): 8101 + 10 * family + n for n, method in enumerate(METHODS) for family in FAMILIES}
+"""Each has a virtual port of its own; with NAT the realserver's is another one."""
+BEHIND_NAT = 1000
+
+ONE_DIRECTOR = """
+[directors]
+lb1 = { address = "10.0.0.1" }
+[defaults.check]
+type = "tcp"
+through = "path"
+interval = "500ms"
+timeout = "400ms"
+fall = 2
+"""
+
+
+def service_text(method: str, family: int) -> str:
+    virtual, source, real, _ = FAMILIES[family]
+    port = PLACES[method, family]
+    there = port + BEHIND_NAT * (method == "nat")
+    return (
+        f'[[service]]\naddress = "{endpoint_text(ip_address(virtual), port)}"\nmethod = "{method}"\n'
+        f'check = {{ bind_address = "{source}" }}\n'
+        f'realservers = ["{endpoint_text(ip_address(real), there)}"]\n'
+    )
+
+
+def found_up(run_dir: Path) -> set[tuple[str, int]] | None:
+    """The places whose checks are up; None: nobody answers, or somebody is not proven yet."""
+    command = [str(Path(sys.executable).with_name("lvsha")), "status", "--checks", "--json"]
+    done = subprocess.run([*command, "--run-dir", str(run_dir)], capture_output=True, text=True, check=False)
+    try:
+        checks = json.loads(done.stdout)["checks"]
+    except (ValueError, KeyError):
+        return None
+    if len(checks) != len(PLACES) or any(each["state"] not in ("up", "down") for each in checks):
+        return None
+    words = " ".join(place for each in checks if each["state"] == "up" for place in each["followers"])
+    return {place for place, port in PLACES.items() if f":{port}/" in words}
+
+
+def until(run_dir: Path, wanted: set[tuple[str, int]], log: Path) -> None:
+    seen: set[tuple[str, int]] | None = None
+    end = time.monotonic() + 60
+    while (seen := found_up(run_dir)) != wanted and time.monotonic() < end:
+        time.sleep(0.2)
+    assert seen == wanted, log.read_text()[-3000:]
+
+
+@pytest.mark.timeout(300)
+def test_each_method_is_checked_by_key_for_both_families(hosts: dict[str, Namespace], tmp_path: Path) -> None:
+    """By who has the addresses itself, as a MASTER; each way breaks alone and is found alone."""
+    lb1, rs1 = hosts["lb1"], hosts["rs1"]
+    everything = set(PLACES)
+    for space, end in ((lb1, "1"), (rs1, "11")):
+        space.batch(
+            [f"address add fd00::{end}/64 dev eth0 nodad", f"address add fe80::{end}/64 dev eth0 nodad"]
+        )
+    # Deprecated, as lvsha binds it: it must not become the source of a tunnel's packets.
+    lb1.batch([f"address add {VIP}/32 dev eth0", "address add fd00::10/128 dev eth0 nodad preferred_lft 0"])
+    tunnels = [f"t{family}" for family in FAMILIES]
+    for family, (_, _, _, kind) in FAMILIES.items():
+        rs1.batch([f"link add t{family} type {kind} local any remote any", f"link set t{family} up"])
+    with rs1.entered():
+        for name in ("t4", "default"):
+            Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text("0")
+    held = [
+        f"address {{}} {FAMILIES[family][0]}/{length} dev lo{nodad}"
+        for family, length, nodad in ((4, 32, ""), (6, 128, " nodad"))
+    ]
+    rs1.batch([line.format("add") for line in held])
+    file, run_dir, log = tmp_path / "lvsha.toml", tmp_path / "run", tmp_path / "log"
+    file.write_text(ONE_DIRECTOR + "".join(service_text(*place) for place in PLACES))
+    with ExitStack() as stack:
+        behind_nat = stack.enter_context(ExitStack())
+        with rs1.entered():
+            for (method, family), port in PLACES.items():
+                there = ("0.0.0.0", port) if family == 4 else ("::", port)
+                keeper = stack
+                if method == "nat":
+                    there, keeper = (there[0], port + BEHIND_NAT), behind_nat
+                inet = AF_INET if family == 4 else AF_INET6
+                keeper.enter_context(create_server(there, family=inet))
+        agent = [str(Path(sys.executable).with_name("lvsha")), "agent", "-f", str(file), "--node", "lb1"]
+        with lb1.entered(), log.open("wb") as output:
+            process = subprocess.Popen([*agent, "--run-dir", str(run_dir)], stdout=output, stderr=output)
+        stack.callback(process.wait, 20)
+        stack.callback(process.terminate)
+        until(run_dir, everything, log)
+
+        # Without the address on the realserver.
+        rs1.batch([line.format("del").replace(" nodad", "") for line in held])
+        until(run_dir, {place for place in everything if place[0] == "nat"}, log)
+        rs1.batch([line.format("add") for line in held])
+        until(run_dir, everything, log)
+
+        # With tunnels that end nowhere.
+        rs1.batch([f"link set {name} down" for name in tunnels])
+        until(run_dir, {place for place in everything if place[0] != "tun"}, log)
+        rs1.batch([f"link set {name} up" for name in tunnels])
+
+        # Behind NAT nobody listens any more.
+        behind_nat.close()
+        until(run_dir, {place for place in everything if place[0] != "nat"}, log)
 
 
 def through_path(text: str) -> str:

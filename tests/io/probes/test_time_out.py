@@ -1,6 +1,8 @@
 """How long a probe waits when our own loop was late. In time that the test makes."""
 
 import time
+import weakref
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from lvsha.checker.lag import CREDIT_LIMIT
@@ -18,7 +20,7 @@ SETTINGS = CheckSettings(kind=CheckKind.TCP, address=IPv4Address("127.0.0.1"), p
 class Silent(Probe):
     """Nobody ever answers. ``owed`` is what the other side waited for us."""
 
-    __slots__ = ("owed",)
+    __slots__ = ("__weakref__", "owed")
     owed: int
 
     @property
@@ -86,3 +88,40 @@ def test_what_the_other_side_waited_for_us_is_added_up_to_a_limit() -> None:
     for after_ms in range(1010, 1010 + CREDIT_LIMIT * 1000, 100):
         assert endless.at(after_ms) is None
     assert endless.at(1010 + CREDIT_LIMIT * 1000) is not None
+
+
+def test_a_probe_that_is_over_leaves_the_wheel_long_before_its_time_out() -> None:
+    bench = Bench()
+    gone = weakref.ref(bench.probe)
+
+    bench.probe.cancel()
+    bench.probe = Silent(bench.engine, "next", prepare(SETTINGS), lambda _id, _result: None)
+    bench.probe.owed = 0
+    bench.probe.start()
+    for ms in range(10, 60, 10):
+        bench.at(ms)
+
+    assert gone() is None
+
+
+def test_who_has_a_long_time_out_is_looked_at_now_and_then_and_keeps_it() -> None:
+    bench = Bench()
+    bench.probe.prepared = prepare(replace(SETTINGS, timeout=90 * SECOND))
+    bench.engine.drop(bench.probe)
+    bench.probe.start()
+
+    for seconds in range(1, 90):
+        assert bench.at(seconds * 1000) is None
+
+    result = bench.at(90_010)
+    assert result is not None
+    assert result.reason is Reason.TIMEOUT
+
+
+def test_nobody_waits_for_a_turn_without_a_deadline() -> None:
+    bench = Bench()
+    assert bench.engine.next_turn is not None
+
+    bench.probe.cancel()
+
+    assert bench.engine.next_turn is None
