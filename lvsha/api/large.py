@@ -11,6 +11,7 @@ import asyncio
 from aiohttp import web
 
 from lvsha.api.handlers import problem
+from lvsha.io.slices import Slices
 
 LARGE = 1 << 18
 """Bytes; smaller bodies are written at once."""
@@ -57,8 +58,9 @@ async def _in_pieces(request: web.Request, answer: web.StreamResponse, body: byt
     stream = web.StreamResponse(status=answer.status, headers=answer.headers)
     stream.content_length = len(body)
     await stream.prepare(request)
-    view = memoryview(body)
+    view, work = memoryview(body), Slices()
     for at in range(0, len(body), PIECE):
         await stream.write(view[at : at + PIECE])
+        await work.pause()  # a client that reads as fast as we write would else get all in one turn
     await stream.write_eof()
     return stream

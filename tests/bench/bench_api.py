@@ -449,8 +449,12 @@ def main() -> int:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     if arguments.page:
-        # What stands after the mark is bench_api_pair.py's.
-        _, mark, theirs = PAGE.read_text().partition("<!-- beset: begin -->")
+        # What stands after the mark is bench_directord.py's and bench_api_pair.py's.
+        text = PAGE.read_text()
+        mark = next(
+            (each for each in ("<!-- directord: begin -->", "<!-- beset: begin -->") if each in text), ""
+        )
+        theirs = text.partition(mark)[2] if mark else ""
         PAGE.write_text(page(results) + (f"\n{mark}{theirs}" if mark else ""))
     print(page(results))
     return 0

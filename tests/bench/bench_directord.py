@@ -382,6 +382,61 @@ def _orders(watched: Watched) -> dict[str, Any]:
     return {"worst_ms": round(max(took), 1)}
 
 
+def section(results: list[dict[str, Any]]) -> str:
+    """The page's part, between its marks."""
+    lines = [
+        BEGIN,
+        "",
+        "## directord's loop and memory",
+        "",
+        "Made by `.venv/bin/python tests/bench/bench_directord.py --page`: a whole directord with a TCP check",
+        "every 5 s for each realserver, in ten services; only the kernel's IPVS is pretended, at the bytes of",
+        "netlink. The longest turn of its loop, by the clock and, in brackets, of its own processor time; wanted:",
+        "20 ms. Memory is resident, after each phase; wanted: 70, 90 and 250 MB. The browser is Debian's",
+        "Chromium, over TLS; wanted: 1 s to the first paint, 300 ms from an event to the page.",
+        "",
+        "| what | " + " | ".join(f"{each['realservers']:,} realservers" for each in results) + " |",
+        "|---|" + "---|" * len(results),
+    ]
+    doing = {
+        "idle": "checks alone",
+        "scrapes": "10 scrapes, one a second",
+        "status": "50 times the status",
+        "orders": "a realserver and a whole service ordered out and back",
+        "dashboard": "the dashboard in a browser, with an order",
+        "reload": "a reload of one weight",
+        "history": "5 times the whole history",
+    }
+    for phase, text in doing.items():
+        if phase in results[0]:
+            loops = [each[phase]["loop"] for each in results]
+            turns = [f"{loop['longest_ms']} ({loop['longest_busy_ms']}) ms" for loop in loops]
+            lines.append(f"| longest turn: {text} | " + " | ".join(turns) + " |")
+    rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("memory, checks alone", lambda each: f"{each['idle']['rss_mb']} MB"),
+        ("memory after all of it, and its peak", lambda each: f"{_last_rss(each)}, {each['peak_rss_mb']} MB"),
+        (
+            "a scrape, median and worst",
+            lambda each: f"{each['scrapes']['p50_ms']}, {each['scrapes']['worst_ms']} ms",
+        ),
+    ]
+    names = {
+        "first_paint_ms": "dashboard: first paint",
+        "services_ms": "dashboard: the services stand there",
+        "timeline_ms": "dashboard: from the change to the timeline",
+        "row_ms": "dashboard: from the change to its row",
+    }
+    for key, text in names.items():
+        rows.append((text, lambda each, key=key: f"{', '.join(map(str, each['dashboard'][key]))} ms"))  # type: ignore[misc]
+    for text, value in rows:
+        lines.append(f"| {text} | " + " | ".join(value(each) for each in results) + " |")
+    return "\n".join([*lines, "", END, ""])
+
+
+def _last_rss(result: dict[str, Any]) -> float:
+    return float([phase["rss_mb"] for phase in result.values() if isinstance(phase, dict)][-1])
+
+
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[None]:
     from tests.bench.bench_checker import web_server
@@ -416,6 +471,12 @@ def main() -> int:
             results.append(measure(int(realservers), arguments.services, arguments.only))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    if arguments.page:
+        text = PAGE.read_text()
+        if BEGIN in text:
+            text = text.partition(BEGIN)[0] + text.partition(END)[2].lstrip("\n")
+        first, mark, rest = text.partition("<!-- beset: begin -->")
+        PAGE.write_text(f"{first.rstrip()}\n\n{section(results)}" + (f"\n{mark}{rest}" if mark else ""))
     return 0
 
 
