@@ -1,5 +1,6 @@
 """[sync.relay]: when entries go by the relay, what that needs, and what its key file may hold."""
 
+import os
 import stat
 from base64 import b64encode
 from ipaddress import IPv4Address
@@ -115,14 +116,31 @@ def test_a_keyring_shows_no_key() -> None:
     assert ONE not in repr(parse_keys(ONE, "keys"))
 
 
+def test_roots_key_file_may_be_read_by_its_group_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "relay.key"
+    path.write_text(ONE)
+    path.chmod(0o640)
+    is_root = path.stat().st_uid == 0
+
+    if is_root:
+        assert read_keyring(path).primary == parse_keys(ONE, "keys").primary
+        os.chown(path, 65534, -1)
+        monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    with pytest.raises(ConfigErrors, match="chmod 600"):
+        read_keyring(path)
+
+
 def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "relay.key"
     path.write_text(ONE)
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     assert read_keyring(path).primary == parse_keys(ONE, "keys").primary
 
-    path.chmod(0o640)
-    with pytest.raises(ConfigErrors, match="chmod 600"):
-        read_keyring(path)
+    for mode in (0o604, 0o660):
+        path.chmod(mode)
+        with pytest.raises(ConfigErrors, match="chmod 600"):
+            read_keyring(path)
     with pytest.raises(ConfigErrors, match="cannot be read"):
         read_keyring(tmp_path / "none")
