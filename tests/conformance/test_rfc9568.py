@@ -249,7 +249,7 @@ def test_6_4_2_shutdown_cancels_the_timer_and_ends_in_initialize() -> None:
 
 
 def test_6_4_2_when_the_down_timer_fires_it_advertises_announces_and_is_master() -> None:
-    """The advert first; with erratum 7949, Adver_Timer at Advertisement_Interval. (Ours: once all is read.)"""
+    """The advert first; with erratum 7949, Adver_Timer at Advertisement_Interval; here once all is read."""
     router = backup()
 
     outputs = pass_time(router, Instant(DOWN))
