@@ -65,6 +65,12 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
         "cp systemd/": _INSTALL,
         "cp lvsha.toml": _INSTALL,
         "systemctl enable": _INSTALL,
+        "PYTHONPATH=. .venv/bin/python tests/package": "boots a machine of its own, for minutes",
+    },
+    "docs/how-to/upgrade.md": {
+        "apt-get install ./dist": _INSTALL,
+        "systemctl reload": "under systemd; tests/package/systemd_boot.py upgrades a MASTER by it",
+        "journalctl": "under systemd; tests/package/systemd_boot.py reads the same lines",
     },
     "docs/how-to/is-my-sync-working.md": {
         "lvsha sync watch": _SYNC,
