@@ -112,14 +112,17 @@ def _count(warnings: Sequence[ConfigProblem]) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from lvsha.cli.config_file import read
+    from lvsha.cli.config_file import native, read
     from lvsha.config.load import check, load_with_warnings, named_files
 
     source = arguments.file
     errors: tuple[ConfigProblem, ...] = ()
     warnings: tuple[ConfigProblem, ...] = ()
     try:
-        text = read(source)
+        said = read(source)
+        text, _ = native(source, said)
+        if text is not said:
+            source = f"{source} (as `lvsha config convert` prints it)"
         if arguments.node is None:
             warnings = check(text, source)
         else:
@@ -132,7 +135,12 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(
             json.dumps(
-                {"file": source, "ok": is_fine, "errors": _as_json(errors), "warnings": _as_json(warnings)},
+                {
+                    "file": arguments.file,
+                    "ok": is_fine,
+                    "errors": _as_json(errors),
+                    "warnings": _as_json(warnings),
+                },
                 indent=2,
             )
         )

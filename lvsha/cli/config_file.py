@@ -20,6 +20,8 @@ DEFAULT_FILE = "/etc/lvsha/lvsha.toml"
 def read(name: str) -> str:
     """The text of a file; ``-`` is the standard input.
 
+    What another program reads may be in ISO 8859-1: to that, bytes are bytes.
+
     Raises:
         ConfigErrors: it is not text.
         LvshaError: it cannot be read.
@@ -31,11 +33,20 @@ def read(name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if (text := _foreign(name, data)) is not None:
+            return text
         line = data.count(b"\n", 0, error.start) + 1
         problem = ConfigProblem(
             path="TOML", message="is not UTF-8 text", line=line, suggestion="iconv -t UTF-8"
         )
         raise ConfigErrors(name, [problem]) from None
+
+
+def _foreign(name: str, data: bytes) -> str | None:
+    from lvsha.config.importers.convert import detect
+
+    text = data.decode("iso-8859-1")
+    return text if not name.endswith(".toml") and b"\0" not in data and detect(text) else None
 
 
 def local_addresses() -> set[Address]:
