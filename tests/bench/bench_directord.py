@@ -361,6 +361,7 @@ def measure(realservers: int, services: int, only: str) -> dict[str, Any]:
             for phase, work in phases.items():
                 if not only or phase in only.split(","):
                     watched.phase(phase, work)
+            watched.results["load"] = round(os.getloadavg()[0], 1)
             watched.results["peak_rss_mb"] = watched.memory_mb("VmHWM")
         finally:
             watched.close()
@@ -394,7 +395,8 @@ def section(results: list[dict[str, Any]]) -> str:
         "bytes of netlink. The longest turn of its loop, by the clock and, in brackets, of its own processor",
         "time, which other work on the machine does not lengthen; wanted: 20 ms. Memory is resident, after",
         "each phase; wanted: 70, 90 and 250 MB. The browser is Debian's Chromium, over TLS; wanted: 1 s to",
-        "the first paint, 300 ms from an event to the page.",
+        "the first paint, 300 ms from an event to the page. The load of the machine, which has two processors,",
+        f"was {max(each['load'] for each in results)}.",
         "",
         "| what | " + " | ".join(f"{each['realservers']:,} realservers" for each in results) + " |",
         "|---|" + "---|" * len(results),

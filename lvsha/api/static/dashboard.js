@@ -116,7 +116,7 @@ async function refresh() {
     said(`no answer: ${error.message}`, "bad");
   } finally {
     refreshing = false;
-    rests = performance.now() + 2 * (performance.now() - begun);
+    rests = performance.now() + 4 * (performance.now() - begun);
     if (again) { again = false; soon(); }
   }
 }
@@ -479,5 +479,5 @@ if (theme) document.documentElement.dataset.theme = theme;
   try { me = await ask("v1/identity"); } catch { /* read only, then */ }
   if (status) allow(document);
   listen();
-  setInterval(() => { if (!document.hidden) refresh(); }, POLL_MS);
+  setInterval(() => { if (!document.hidden) soon(); }, POLL_MS);
 })();
