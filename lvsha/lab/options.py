@@ -9,11 +9,20 @@ from typing import Any
 
 from lvsha.lab.errors import LabError
 
+MAX_VIPS = 60_000
+
 
 def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise ValueError("at least 1")
+    return value
+
+
+def address_count(text: str) -> int:
+    value = positive(text)
+    if value > MAX_VIPS:
+        raise ValueError(f"at most {MAX_VIPS}, the networks of the lab have no more")
     return value
 
 
@@ -101,7 +110,7 @@ OPTIONS = (
         name="vips",
         field="vips",
         metavar="N",
-        parse=positive,
+        parse=address_count,
         help="virtual addresses; the first and the last have services",
     ),
     Option(

@@ -1,10 +1,13 @@
 """Settings behind a scenario's name."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from lvsha.lab.errors import LabError
 from lvsha.lab.options import OPTIONS, parse_cell
 from lvsha.lab.settings import RunSettings
+from lvsha.lab.topology import Topology, TopologySettings
 
 SCENARIOS = ["crash", "agent-kill"]
 
@@ -41,3 +44,11 @@ def test_what_cannot_be_asked_for_is_said(text: str, says: str) -> None:
 
 def test_every_option_sets_something_that_a_run_has() -> None:
     assert {option.field for option in OPTIONS} <= set(RunSettings.__dataclass_fields__)
+
+
+def test_no_more_virtual_addresses_than_there_are_in_the_network() -> None:
+    option = next(each for each in OPTIONS if each.name == "vips")
+
+    assert Topology(TopologySettings(vips=option.value("60000"))).vips[-1].ip in ip_network("10.0.0.0/16")
+    with pytest.raises(LabError, match="at most 60000"):
+        option.value("60001")
