@@ -88,6 +88,9 @@ def test_what_is_installed_is_there_and_runs(machine: Machine) -> None:
     assert "usage: " in machine.run("lvsha-ipvsadm", "-h")
     example = "/usr/share/doc/lvsha/examples/minimal-dr.toml"
     assert "lb1" in machine.run("lvsha", "config", "show", "--node", "lb1", example)
+    # What is executed as a program of its own finds lvsha as its parent does.
+    machine.run("/opt/lvsha/bin/python3", "-c", "import lvsha.agent.vrrpd_main, lvsha.io.probes.worker")
+    machine.run("lvsha", "agent", "--rehearse", "--node", "lb1", "-f", example, "--run-dir", "/run/rehearsed")
     for unit in (ROOT / "systemd").glob("*.service"):
         installed = machine.path(f"/lib/systemd/system/{unit.name}")
         for program in re.findall(r"^ExecStart=(\S+)", installed.read_text(), re.MULTILINE):
