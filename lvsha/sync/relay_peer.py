@@ -352,7 +352,7 @@ class PeerSession:
             waiting.missing.difference_update(arrived)
             outputs += self.resync.at_rest(arrived, now)
         if self.outflow.lose(ack.missing, now):
-            outputs += self._flush(now)
+            self.outflow.flush_at = now  # a slice for each acknowledgement would be too much at once
         self._comparison.on_acknowledged(now)
         return outputs
 
