@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = Path("/usr/lib/uml/modules")
 STORY = Path(__file__).with_name("systemd_story.py")
 PACKAGES = "python3,systemd,systemd-sysv,iproute2,nftables,kmod,ipvsadm,procps"
-LIMIT_S = 900
+LIMIT_S = 1800
 SCHED_RR, SCHED_RESET_ON_FORK = 2, 0x40000000
 NET_ADMIN_AND_RAW = 1 << 12 | 1 << 13
 

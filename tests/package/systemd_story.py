@@ -38,7 +38,7 @@ KEY = "GkG7hUDMnbRCdAQkUcWGJ6xC7ovVdsvRSnQxGjvPwJ4="
 CONNECTIONS = 20
 UNITS = ("lvsha-directord", "lvsha-vrrpd")
 PROPERTIES = ("ActiveState", "MainPID", "NRestarts", "Result", "StatusText", "WatchdogTimestampMonotonic")
-WITHIN_S = 150.0
+WITHIN_S = 300.0
 """For anything that must come to pass; a busy machine needs more than a moment."""
 
 ECHO = """
