@@ -18,7 +18,7 @@ from typing import NoReturn
 
 REHEARSE = "--rehearse"
 _VARIABLE = "LVSHA_HANDED_OVER"
-_LIMIT_S = 60.0
+_LIMIT_S = 300.0
 _ERROR_MAX = 300
 
 
