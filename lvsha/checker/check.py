@@ -19,8 +19,10 @@ late, a bad result says nothing; it is asked again at once. Five such results in
 a row are counted after all: a director that is late for ever must not keep the
 dead in service.
 
-Rule 3: a probe that never comes back (its worker died) is given up by a guard
-and counts like rule 2's.
+Rule 3: a probe that never comes back (its worker died, or gets no processor) is given up
+by a guard. It changes no verdict, however often: we know nothing, and to fail a realserver for
+it would fail all of them. Each time in a row the guard waits twice as long, up to
+``PATIENCE_LIMIT`` times, so that asking again does not keep a slow worker from answering.
 """
 
 from collections.abc import Callable
@@ -122,6 +124,8 @@ INCONCLUSIVE_LIMIT = 5
 GUARD_GRACE = 2 * SECOND
 """How long after its time-out a probe may still be on its way back."""
 
+PATIENCE_LIMIT = 8
+
 STARTS_PER_SECOND = 5000
 """The pace at which a start asks all targets for the first time."""
 
@@ -140,6 +144,7 @@ class Check:
 
     __slots__ = (
         "_guarded",
+        "_impatience",
         "_inconclusive",
         "_is_steady",
         "_jitter",
@@ -190,6 +195,8 @@ class Check:
         """When the probe in flight began; None: none is."""
         self.deadline: Instant | None = None
         self._guarded = False
+        self._impatience = 1
+        """How many times ``_patience`` the guard waits."""
         self._inconclusive = 0
         self._is_steady = False
         """Up, and the last result changed nothing: one more like it needs no second thought."""
@@ -278,7 +285,7 @@ class Check:
     def begin(self, now: Instant) -> StartProbe:
         """What ``on_deadline`` does when it is time for a probe, for who knows that it is."""
         self.started = now
-        self.deadline = Instant(now + self._patience)
+        self.deadline = Instant(now + self._patience * self._impatience)
         if self._plain_left and self._is_steady:
             self._plain_left -= 1
             return StartProbe(check_id=self.check_id, settings=self.settings, is_plain=True)
@@ -300,10 +307,12 @@ class Check:
             return []
 
         guarded, self._guarded = self._guarded, False
-
+        self._impatience = min(2 * self._impatience, PATIENCE_LIMIT) if guarded else 1
         doubtful = not result.ok and self._is_doubtful(result, guarded)
-        if doubtful and self._inconclusive < INCONCLUSIVE_LIMIT:
-            self._inconclusive += 1
+        if doubtful and (self._inconclusive < INCONCLUSIVE_LIMIT or (guarded and self.proven)):
+            if not (guarded and self.proven):
+                self._inconclusive += 1
+            self._is_steady = False  # the next good one ends the row
             # Not at the same instant again: what made us late may pass.
             self.deadline = after(now, int((0.5 + self._random()) * self.settings.fast_interval / 2))
             return [CheckInconclusive(check_id=self.check_id, reason=result.reason, lag=result.lag)]

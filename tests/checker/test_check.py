@@ -8,6 +8,7 @@ import pytest
 
 from lvsha.checker.check import (
     INCONCLUSIVE_LIMIT,
+    PATIENCE_LIMIT,
     CancelProbe,
     Check,
     CheckFaltered,
@@ -307,6 +308,46 @@ def test_probe_that_never_comes_back_is_given_up_and_asked_again() -> None:
     assert check.up
     assert check.deadline is not None
     assert check.on_deadline(check.deadline) == [StartProbe(check_id="web", settings=check.settings)]
+
+
+def test_probes_that_never_come_back_fail_nobody_and_are_asked_for_less_and_less_often() -> None:
+    check = proven_up(replace(SETTINGS, fall=1))
+    waits = []
+
+    for _ in range(2 * INCONCLUSIVE_LIMIT):
+        assert check.deadline is not None
+        asked = check.deadline
+        check.on_deadline(asked)
+        waits.append(check.deadline - asked)
+        check.on_deadline(check.deadline)
+
+    assert check.up
+    assert waits == [waits[0] * times for times in (1, 2, 4, *[PATIENCE_LIMIT] * 7)]
+    run(check, GOOD)
+    assert check.deadline is not None
+    asked = check.deadline
+    check.on_deadline(asked)
+    assert check.deadline == asked + waits[0]
+
+
+def test_a_check_without_a_verdict_has_one_when_its_probe_never_comes_back() -> None:
+    check = make()
+
+    for _ in range(2 * (INCONCLUSIVE_LIMIT + 1)):
+        assert check.deadline is not None
+        check.on_deadline(check.deadline)
+
+    assert check.proven
+    assert not check.up
+
+
+def test_uncounted_results_that_good_ones_part_are_no_row() -> None:
+    check = proven_up(replace(SETTINGS, fall=1))
+
+    for _ in range(2 * INCONCLUSIVE_LIMIT):
+        run(check, LATE, GOOD, GOOD)
+
+    assert check.up
 
 
 def test_result_that_nobody_waits_for_is_ignored() -> None:
