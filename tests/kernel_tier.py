@@ -186,6 +186,8 @@ class Guest:
                 report = self._config.hook.pytest_report_from_serializable(
                     config=self._config, data=line["report"]
                 )
+                if isinstance(report.longrepr, list):
+                    report.longrepr = tuple(report.longrepr)  # why it was skipped, which JSON made a list
                 self.reports.setdefault(report.nodeid, []).append(report)
                 if report.when != "teardown":
                     continue

@@ -216,3 +216,18 @@ def test_what_a_dead_guest_owes_is_played_again(inner: pytest.Pytester) -> None:
 
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["*no outcome came out of the guest*", "*3 passed, 2 rerun*"])
+
+
+def test_what_the_guest_skips_is_told_with_its_reason(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        test_inner="""
+        import pytest
+        @pytest.mark.kernel
+        def test_not_here(): pytest.skip("no such device")
+        """
+    )
+
+    result = inner.runpytest_inprocess(RUNS_IT, "-rs")
+
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*no such device*"])
