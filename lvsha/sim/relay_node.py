@@ -58,6 +58,7 @@ class Node:
         self.relay: Relay
         self.is_running = False
         self._start_number = 0
+        self._installed_until = Instant(0)
 
     def start(self) -> None:
         life = self.life
@@ -117,8 +118,11 @@ class Node:
                 self._install(each)
             self.perform(relay.installed(work.peer, work.token, self.life.world.now))
 
-        if self.install_delay:
-            self.life.world.at(Instant(self.life.world.now + self.install_delay), install)
+        # In the order of their coming, also where the kernel has become faster meanwhile.
+        at = max(Instant(self.life.world.now + self.install_delay), self._installed_until)
+        if at > self.life.world.now:
+            self._installed_until = at
+            self.life.world.at(at, install)
         else:
             install()
 

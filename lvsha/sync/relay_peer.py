@@ -49,9 +49,8 @@ from lvsha.wire.relay_seal import FrameHeader, FrameKeys
 from lvsha.wire.relay_talk import Word
 
 KEEPALIVE: Final = 200 * MILLISECOND
-DEAD: Final = 5 * SECOND
-"""Without a frame. A peer on a busy machine was silent for more than two seconds; what is sent meanwhile
-waits in its socket, what waits here is lost with us."""
+DEAD: Final = 2 * SECOND
+"""Without a frame."""
 ACK_FRAMES: Final = 16
 
 

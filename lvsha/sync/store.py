@@ -369,7 +369,8 @@ class Store:
     def _reassert(self, held: Held, generation: int, now: Instant) -> None:
         """Our kernel knows better than what came: everybody is told."""
         self._change(held, held.entry, generation, self.director, held.expires, now)
-        held.is_seen, held.is_withheld = True, False
+        # A version that was withheld our kernel has not shown: it gets it when the address goes.
+        held.is_seen = held.is_seen or not held.is_withheld
         for waiting in self.waiting.values():
             waiting.fresh.add(held.key, now)
 

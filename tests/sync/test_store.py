@@ -195,6 +195,18 @@ def test_an_end_is_taken_from_a_peer_but_not_for_what_is_ours() -> None:
     assert held.generation == 8 * TERM
 
 
+def test_a_withheld_version_that_we_go_on_with_is_given_to_our_kernel_with_the_address() -> None:
+    store = store_with()
+    store.seed(ENTRY, NOW, lifetime=SECOND)
+    store.claim(frozenset({VADDR}), NOW)
+    assert told(store, TERM, THEM) is Verdict.WITHHELD
+    assert told(store, TERM + 1, THEM, life=0) is Verdict.REASSERTED
+
+    released = store.claim(frozenset(), NOW)
+
+    assert [held.key for held in released] == [KEY], "our kernel's own row may have ended by now"
+
+
 def test_an_end_that_is_older_than_the_row_changes_nothing() -> None:
     store = store_with()
     told(store, 2 * TERM, THEM)
