@@ -9,7 +9,7 @@ what only some commands need when they need it.
 import gc
 import os
 import sys
-from _collections_abc import Callable, Iterable, Sequence
+from _collections_abc import Callable, Iterable, Iterator, Sequence
 
 from lvsha.io.ipvs_rows import IpvsRows
 from lvsha.io.names import SystemNames
@@ -244,11 +244,13 @@ def _no_ipvs(error: NetlinkError | OSError) -> str:
     return messages.NO_IPVS.format(reason=reason)
 
 
-def _input() -> Iterable[str]:
+def _input() -> Iterator[str]:
+    """The lines of the standard input; it is touched by whoever asks for the first."""
     if sys.stdin is None:
-        return ()
-    lines = open(0, "rb", buffering=_INPUT_AT_ONCE, closefd=False)  # noqa: SIM115
-    return (line.decode(errors="surrogateescape") for line in lines)
+        return
+    with open(sys.stdin.fileno(), "rb", buffering=_INPUT_AT_ONCE, closefd=False) as lines:
+        for line in lines:
+            yield line.decode(errors="surrogateescape")
 
 
 def run(arguments: Sequence[str], *, name: str) -> int:

@@ -1,9 +1,10 @@
 """What ``lvsha ipvs`` adds to ipvsadm, on a real table."""
 
-import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -29,17 +30,29 @@ def netns() -> Iterator[None]:
         yield
 
 
-def feed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
+Feed = Callable[..., None]
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Feed]:
+    """Lines for the standard input of what runs in this process."""
+    with ExitStack() as stack:
+
+        def feed(*lines: str) -> None:
+            path = tmp_path / "input"
+            path.write_text("\n".join(lines))
+            monkeypatch.setattr(sys, "stdin", stack.enter_context(path.open()))
+
+        yield feed
 
 
 def test_full_save_is_restored_with_thresholds_and_marks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["ipvs", "-Sn", "--full"]) == 0
     full = capsys.readouterr().out.splitlines()
     ipvsadm("-C")
-    feed(monkeypatch, *full)
+    feed(*full)
 
     assert main(["ipvs", "-R"]) == 0
 
@@ -54,10 +67,10 @@ def test_ipvsadms_own_save_loses_them() -> None:
     assert "-A -f -1 -6 -s mh -b mh-port" in saved()
 
 
-def test_diff(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    feed(monkeypatch, *TABLE)
+def test_diff(feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(*TABLE)
     assert main(["ipvs", "diff", "-"]) == 0
-    feed(monkeypatch, *TABLE[:2])
+    feed(*TABLE[:2])
     assert main(["ipvs", "diff", "--json", "-"]) == 1
 
     report = json.loads(capsys.readouterr().out)
@@ -66,10 +79,10 @@ def test_diff(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def test_atomic_restore_changes_nothing_if_a_line_is_wrong(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = saved()
-    feed(monkeypatch, "-C", "-A -t 192.0.2.9:80", "-a -t 192.0.2.9:80 -r 10.1.0.1 -w many")
+    feed("-C", "-A -t 192.0.2.9:80", "-a -t 192.0.2.9:80 -r 10.1.0.1 -w many")
 
     assert main(["ipvs", "-R", "--atomic"]) == 1
 
@@ -78,11 +91,11 @@ def test_atomic_restore_changes_nothing_if_a_line_is_wrong(
 
 
 def test_atomic_restore_puts_back_what_the_kernel_refuses_half_way(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = saved()
     # Only the kernel knows that a realserver must be unicast.
-    feed(monkeypatch, "-C", "-A -t 192.0.2.9:80", "-a -t 192.0.2.9:80 -r 224.0.0.1 -m")
+    feed("-C", "-A -t 192.0.2.9:80", "-a -t 192.0.2.9:80 -r 224.0.0.1 -m")
 
     assert main(["ipvs", "-R", "--atomic"]) == 1
 
@@ -91,9 +104,9 @@ def test_atomic_restore_puts_back_what_the_kernel_refuses_half_way(
 
 
 def test_atomic_restore_of_the_same_keeps_the_services(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    feed: Feed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    feed(monkeypatch, "-C", *TABLE[:2], "-a -t 192.0.2.1:80 -r 10.1.0.3:80 -m")
+    feed("-C", *TABLE[:2], "-a -t 192.0.2.1:80 -r 10.1.0.3:80 -m")
 
     assert main(["ipvs", "-R", "--atomic", "--json"]) == 0
 
@@ -107,9 +120,9 @@ def test_atomic_restore_of_the_same_keeps_the_services(
     assert "-a -t 192.0.2.1:80 -r 10.1.0.3:80 -m -w 1" in saved()
 
 
-def test_dry_run_changes_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_changes_nothing(feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
     before = saved()
-    feed(monkeypatch, "-D -t 192.0.2.1:80")
+    feed("-D -t 192.0.2.1:80")
 
     assert main(["ipvs", "-R", "--dry-run"]) == 0
 
@@ -142,10 +155,8 @@ def test_watch_top_and_connections_show_something(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("IPVS connection entries")
 
 
-def test_errors_of_restore_tell_their_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    feed(monkeypatch, "-A -t 192.0.2.1:80", "-A -t 192.0.2.2:80", "-D -f 9", "-A -t 192.0.2.3:80")
+def test_errors_of_restore_tell_their_line(feed: Feed, capsys: pytest.CaptureFixture[str]) -> None:
+    feed("-A -t 192.0.2.1:80", "-A -t 192.0.2.2:80", "-D -f 9", "-A -t 192.0.2.3:80")
 
     assert main(["ipvs", "-R"]) == 0
 
