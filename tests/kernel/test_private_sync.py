@@ -45,7 +45,7 @@ def namespace() -> Iterator[Namespace]:
         subprocess.run(["ip", "netns", "delete", namespace.name], check=False)
 
 
-def captured(capture: SyncCapture, count: int, seconds: float = 5.0) -> list[SyncConn]:
+def captured(capture: SyncCapture, count: int, seconds: float) -> list[SyncConn]:
     found: list[SyncConn] = []
     end = time.monotonic() + seconds
     while len(found) < count and time.monotonic() < end:
@@ -80,10 +80,11 @@ def test_what_the_kernel_announces_is_read_and_can_be_rebuilt_from_its_table(nam
     with IpvsSocket() as ipvs:
         for role in DaemonRole:
             ipvs.start_daemon(Daemon(role=role, interface=PRIVATE_INTERFACE, syncid=7, maxlen=1472))
-        time.sleep(0.2)
-
-        nudger.send(nudge_packets())
-        announced = captured(capture, NUDGE_FLOWS)
+        announced: dict[int, SyncConn] = {}
+        end = time.monotonic() + 60
+        while len(announced) < NUDGE_FLOWS and time.monotonic() < end:
+            nudger.send(nudge_packets())  # as a director does: again and again
+            announced |= {conn.cport: conn for conn in captured(capture, NUDGE_FLOWS, seconds=3)}
 
         rebuild = rebuilder(ipvs.table(), ipvs.timeouts())
         rebuilt = {
@@ -105,8 +106,8 @@ def test_what_the_kernel_announces_is_read_and_can_be_rebuilt_from_its_table(nam
     capture.close()
     nudger.close()
     assert len(announced) == NUDGE_FLOWS
-    for conn in announced:
-        assert rebuilt[conn.cport] == conn
+    for cport, conn in announced.items():
+        assert rebuilt[cport] == conn
     assert capture.lost == 0
 
 
