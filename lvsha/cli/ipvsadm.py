@@ -33,7 +33,7 @@ BATCH = 400
 """Requests of ``-R`` that wait to be sent together: as many as fit into one send."""
 REFUSED = 255
 CALLED = "LVSHA_IPVSADM_NAME"
-"""Set by ``native/lvsha-ipvsadm.c``: the name by which it was called, where a script knows only its own."""
+"""Set by ``lvsha/native/lvsha-ipvsadm.c``: by which name it was called, where a script knows only its own."""
 
 
 class Program:

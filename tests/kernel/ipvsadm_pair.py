@@ -41,7 +41,7 @@ STEP_LIMIT_S = 20
 PAIRS = "option pairs"
 PLAIN_LISTS = (("-Ln",), ("-ln",), ("-L", "-n"), ("--list", "--numeric"))
 INSTALLED = Path(sys.executable).with_name("lvsha-ipvsadm")
-"""Answers those itself (``native/lvsha-ipvsadm.c``) and leaves the rest to Python."""
+"""Answers those itself (``lvsha/native/lvsha-ipvsadm.c``) and leaves the rest to Python."""
 PLACE = re.compile(r" \(line \d+: .*\)$", re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def hook() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("hatch_build", ROOT / "native/hatch_build.py")
+    specification = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -28,7 +28,7 @@ def hook() -> ModuleType:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
-    shutil.copytree(ROOT / "native", folder / "native")
+    shutil.copytree(ROOT / "lvsha/native", folder / "lvsha/native")
     return folder
 
 
@@ -105,7 +105,7 @@ def test_with_a_compiler_the_program_is_installed_and_python_beside_it(
 
     assert found["shared_scripts"] == {
         "build/native/lvsha-ipvsadm": "lvsha-ipvsadm",
-        "bin/lvsha-ipvsadm": "lvsha-ipvsadm.py",
+        "lvsha/native/lvsha-ipvsadm": "lvsha-ipvsadm.py",
     }
     assert found["tag"].startswith("py3-none-linux_")
     assert not found["pure_python"]
@@ -117,6 +117,6 @@ def test_without_a_compiler_python_is_installed(
     monkeypatch.setenv("CC", "false")
 
     assert data(hook, source) == {
-        "shared_scripts": {"bin/lvsha-ipvsadm": "lvsha-ipvsadm"},
+        "shared_scripts": {"lvsha/native/lvsha-ipvsadm": "lvsha-ipvsadm"},
         "pure_python": True,
     }

@@ -8,8 +8,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "native/lvsha-ipvsadm.c"
-SCRIPT = "bin/lvsha-ipvsadm"
+SOURCE = "lvsha/native/lvsha-ipvsadm.c"
+SCRIPT = "lvsha/native/lvsha-ipvsadm"
 PROGRAM = "build/native/lvsha-ipvsadm"
 NAME = "lvsha-ipvsadm"
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra")
