@@ -102,7 +102,7 @@ def test_a_kernel_without_ipvs_is_told_as_ipvsadm_tells_it(errno: int, reason: s
 @pytest.mark.parametrize("words", [["sysctl", "--json"], ["-h"], ["top", "--help"]])
 def test_what_the_installed_program_prints_arrives(words: list[str]) -> None:
     """It ends without the interpreter's cleaning up: nothing may be left in a buffer."""
-    script = Path(__file__).parents[2] / "bin" / "lvsha-ipvsadm"
+    script = Path(__file__).parents[2] / "lvsha" / "native" / "lvsha-ipvsadm"
 
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=True)
 
@@ -110,7 +110,7 @@ def test_what_the_installed_program_prints_arrives(words: list[str]) -> None:
 
 
 def test_a_full_disk_is_told() -> None:
-    script = Path(__file__).parents[2] / "bin" / "lvsha-ipvsadm"
+    script = Path(__file__).parents[2] / "lvsha" / "native" / "lvsha-ipvsadm"
 
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run(
